@@ -1,0 +1,1 @@
+//! Composition root: settings in, running system out. The only file that knows every room.

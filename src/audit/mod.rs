@@ -1,0 +1,1 @@
+//! What happened, to whom, by whom: events are written by the store in the transaction of the change itself.

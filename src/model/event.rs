@@ -1,0 +1,87 @@
+use super::{PublicId, Timestamp, UserId};
+use std::net::IpAddr;
+
+/// What happened; the text form is what the audit log keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    /// Somebody signed in.
+    LoginSucceeded,
+    /// A log-in was refused.
+    LoginFailed,
+    /// A session was ended by its user.
+    LoggedOut,
+    /// A session was ended by somebody else.
+    SessionEnded,
+    /// Live sessions of two users came in one request; both were refused.
+    SessionConflict,
+    /// A user was added.
+    UserAdded,
+    /// A user's password was set.
+    PasswordSet,
+    /// A user may no longer sign in.
+    UserDisabled,
+    /// A user may sign in again.
+    UserEnabled,
+    /// A user was deleted.
+    UserDeleted,
+    /// A user's groups were changed.
+    GroupsChanged,
+}
+
+impl EventKind {
+    /// The word in the audit log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LoginSucceeded => "login_succeeded",
+            Self::LoginFailed => "login_failed",
+            Self::LoggedOut => "logged_out",
+            Self::SessionEnded => "session_ended",
+            Self::SessionConflict => "session_conflict",
+            Self::UserAdded => "user_added",
+            Self::PasswordSet => "password_set",
+            Self::UserDisabled => "user_disabled",
+            Self::UserEnabled => "user_enabled",
+            Self::UserDeleted => "user_deleted",
+            Self::GroupsChanged => "groups_changed",
+        }
+    }
+}
+
+/// One line of the audit log. Holds no secret: no token, no password, no cookie.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub kind: EventKind,
+    /// Who did it: a user name, `command` or `system`. At most 64 bytes.
+    pub actor: String,
+    /// Whom it concerns, by key, where there is such a user.
+    pub user: Option<UserId>,
+    /// Whom it concerns, as it was written at the time; at most 64 bytes.
+    pub username: Option<String>,
+    /// Which session.
+    pub session: Option<PublicId>,
+    /// From which address.
+    pub address: Option<IpAddr>,
+    /// A short reason from a closed list, such as `wrong_password`.
+    pub reason: Option<&'static str>,
+}
+
+impl Event {
+    /// An event with only the required parts; add the rest with struct update.
+    #[must_use]
+    pub fn new(at: Timestamp, kind: EventKind, actor: impl Into<String>) -> Self {
+        Self {
+            at,
+            kind,
+            actor: actor.into(),
+            user: None,
+            username: None,
+            session: None,
+            address: None,
+            reason: None,
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Plain facts: users, sessions, times, events. No I/O, no policy.
+//!
+//! Called by every room above it. Every type here can be built from a row and shown to a person; secrets are not among them.
+
+mod event;
+mod session;
+mod time;
+mod user;
+
+pub use event::{Event, EventKind};
+pub use session::{Digest, NewSession, PublicId, Session};
+pub use time::Timestamp;
+pub use user::{User, UserId, UserState, Username, UsernameError};

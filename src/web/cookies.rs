@@ -1,0 +1,59 @@
+use http::HeaderMap;
+use http::header::COOKIE;
+use memchr::memchr;
+
+/// The name=value pairs of one Cookie header value, as bytes, in order; white space around them is cut, a pair without
+/// `=` has an empty name (RFC 6265bis, 5.6.3).
+pub struct CookiePairs<'a>(Option<&'a [u8]>);
+
+impl<'a> CookiePairs<'a> {
+    /// Reads `value`, the text of one Cookie header line.
+    #[must_use]
+    pub const fn new(value: &'a [u8]) -> Self {
+        Self(Some(value))
+    }
+}
+
+impl<'a> Iterator for CookiePairs<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.0?;
+        let pair = match memchr(b';', rest) {
+            Some(end) => {
+                self.0 = Some(&rest[end + 1..]);
+                &rest[..end]
+            }
+            None => {
+                self.0 = None;
+                rest
+            }
+        };
+        Some(match memchr(b'=', pair) {
+            Some(at) => (pair[..at].trim_ascii(), pair[at + 1..].trim_ascii()),
+            None => (&[], pair.trim_ascii()),
+        })
+    }
+}
+
+/// Every value of the cookie `name` in all Cookie lines, in the order they came. Names are compared exactly.
+pub fn cookie_values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    headers
+        .get_all(COOKIE)
+        .into_iter()
+        .flat_map(|line| CookiePairs::new(line.as_bytes()))
+        .filter(move |(found, _)| *found == name.as_bytes())
+        .map(|(_, value)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CookiePairs;
+
+    #[test]
+    fn pairs_are_cut_at_semicolons_and_the_first_equals_sign() {
+        let pairs: Vec<_> = CookiePairs::new(b"a=1; b=x=y ;c; =d").collect();
+        let expected: Vec<(&[u8], &[u8])> = vec![(b"a", b"1"), (b"b", b"x=y"), (b"", b"c"), (b"", b"d")];
+        assert_eq!(pairs, expected);
+    }
+}
