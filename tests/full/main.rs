@@ -1,1 +1,1 @@
-
+//! The slow tier: what takes minutes, run by `./test --full`.
