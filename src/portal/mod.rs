@@ -1,4 +1,22 @@
-//! The gateway's own pages and JSON for people: log-in, log-out, me, session.
+//! The gateway's own pages and JSON for people: log-in, log-out, me, session; and the look of every refusal.
+//!
+//! It does not check passwords (account does), does not make or end sessions (session does) and does not decide what may
+//! pass (proxy does).
+//!
+//! Called by proxy, which hands over whole requests under the prefix as [`crate::web::Exchange`] and takes
+//! [`ErrorPage`] and [`login_location`] for its own refusals; [`Portal`] runs on the control runtime.
+//!
+//! What must always hold: nothing changes for a request that did not come from our own origin; nobody is sent to another
+//! site than the allowed ones; an outage signs nobody out. A future dropped half-way loses only the answer: a session
+//! that it opened or ended stays opened or ended.
+
+mod error_page;
+mod pages;
+mod return_address;
+
+pub use error_page::{Action, ErrorPage};
+pub use pages::DEFAULT_NAME;
+pub use return_address::{MAX_NEXT, login_location};
 
 use crate::account::Accounts;
 use crate::session::Sessions;

@@ -1,0 +1,371 @@
+use crate::web::Answer;
+use crate::web::RequestId;
+use crate::web::own_headers;
+use askama::Template;
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_FRAME_OPTIONS};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use std::sync::LazyLock;
+
+/// One style sheet for all pages. It stands inside each of them, so that a page needs no second request, which the rule
+/// that refused the first could refuse as well.
+pub(super) const CSS: &str = include_str!("pages/portcullis.css");
+
+static CSS_HASH: LazyLock<String> = LazyLock::new(|| STANDARD.encode(digest(&SHA256, CSS.as_bytes())));
+
+/// What pages call the site when `portal.name` is not set.
+pub const DEFAULT_NAME: &str = "Portcullis";
+
+/// The log-in form.
+#[derive(Template)]
+#[template(path = "login.html")]
+pub(super) struct LoginPage<'a> {
+    pub site: &'a str,
+    pub prefix: &'a str,
+    pub host: &'a str,
+    pub token: &'a str,
+    pub next: Option<&'a str>,
+    pub username: &'a str,
+    pub remember: bool,
+    pub trouble: Option<&'a str>,
+    pub notice: Option<&'a str>,
+}
+
+/// The log-in page of somebody who is signed in.
+#[derive(Template)]
+#[template(path = "signed_in.html")]
+pub(super) struct SignedInPage<'a> {
+    pub site: &'a str,
+    pub prefix: &'a str,
+    pub host: &'a str,
+    pub token: &'a str,
+    pub next: Option<&'a str>,
+    pub who: &'a str,
+}
+
+/// The question before a log-out.
+#[derive(Template)]
+#[template(path = "logout.html")]
+pub(super) struct LogoutPage<'a> {
+    pub site: &'a str,
+    pub prefix: &'a str,
+    pub host: &'a str,
+    pub token: &'a str,
+    pub next: Option<&'a str>,
+    pub who: Option<&'a str>,
+    pub trouble: Option<&'a str>,
+}
+
+/// What the gateway knows of the visitor.
+#[derive(Template)]
+#[template(path = "account.html")]
+pub(super) struct AccountPage<'a> {
+    pub site: &'a str,
+    pub prefix: &'a str,
+    pub host: &'a str,
+    pub token: &'a str,
+    pub display: &'a str,
+    pub initial: String,
+    pub username: &'a str,
+    pub email: Option<&'a str>,
+    pub groups: &'a [String],
+    pub since: String,
+    pub since_words: String,
+    pub until: String,
+    pub until_words: String,
+}
+
+/// The content security policy of a page whose forms may end at our own origin and at `others`: browsers apply
+/// `form-action` to the redirect that follows a form, too.
+pub(super) fn policy(others: impl Iterator<Item = String>) -> String {
+    let forms = others.fold(String::from("'self'"), |list, origin| list + " " + &origin);
+    format!(
+        "default-src 'none'; style-src 'sha256-{}'; img-src 'self' data:; form-action {forms}; frame-ancestors 'none'; \
+         base-uri 'none'",
+        *CSS_HASH
+    )
+}
+
+/// A page as a whole answer, with every header that our own pages carry.
+pub(super) fn page(status: StatusCode, template: &impl Template, policy: &str, request: RequestId) -> Answer {
+    // Rendering writes into a String and fails only with it; an empty page with the right status is left then.
+    let body = template.render().unwrap_or_default();
+    let mut answer = Response::new(Bytes::from(body));
+    *answer.status_mut() = status;
+    own_headers(&mut answer, request);
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    if let Ok(policy) = HeaderValue::from_str(policy) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    // `no-referrer` would make browsers send `Origin: null` with our own forms (Fetch, "append a request `Origin` header").
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    for (name, value) in [
+        ("cross-origin-opener-policy", "same-origin"),
+        ("cross-origin-resource-policy", "same-origin"),
+        (
+            "permissions-policy",
+            "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+        ),
+    ] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::error_page::{Action, ErrorPage};
+    use super::{AccountPage, LoginPage, LogoutPage, SignedInPage, page, policy};
+    use crate::web::Answer;
+    use crate::web::RequestId;
+    use http::StatusCode;
+
+    const ID: RequestId = RequestId(0x0123_4567_89ab_cdef_0fed_cba9_8765_4321);
+
+    fn text(answer: &Answer) -> &str {
+        std::str::from_utf8(answer.body()).unwrap()
+    }
+
+    fn login<'a>(username: &'a str, trouble: Option<&'a str>) -> LoginPage<'a> {
+        LoginPage {
+            site: "Example Ltd",
+            prefix: "/.portcullis",
+            host: "crm.example.com",
+            token: "TOKEN",
+            next: Some("/orders?open=1"),
+            username,
+            remember: false,
+            trouble,
+            notice: None,
+        }
+    }
+
+    fn account<'a>(groups: &'a [String]) -> AccountPage<'a> {
+        AccountPage {
+            site: "Example Ltd",
+            prefix: "/.portcullis",
+            host: "crm.example.com",
+            token: "TOKEN",
+            display: "Alice Liddell",
+            initial: "A".into(),
+            username: "alice",
+            email: Some("alice@example.com"),
+            groups,
+            since: "2026-01-31T12:00:00Z".into(),
+            since_words: "31 January 2026, 12:00 UTC".into(),
+            until: "2026-02-07T12:00:00Z".into(),
+            until_words: "7 February 2026, 12:00 UTC".into(),
+        }
+    }
+
+    fn every_page() -> Vec<(String, Answer)> {
+        let groups = ["staff".to_owned(), "sales:emea".to_owned()];
+        let csp = policy(std::iter::empty());
+        let ok = StatusCode::OK;
+        let mut pages = vec![
+            ("login".into(), page(ok, &login("", None), &csp, ID)),
+            (
+                "login-wrong".into(),
+                page(
+                    StatusCode::UNAUTHORIZED,
+                    &login("alice", Some("User name or password is wrong. Please try again.")),
+                    &csp,
+                    ID,
+                ),
+            ),
+            (
+                "login-notice".into(),
+                page(
+                    ok,
+                    &LoginPage {
+                        notice: Some("You are signed out."),
+                        ..login("", None)
+                    },
+                    &csp,
+                    ID,
+                ),
+            ),
+            (
+                "signed-in".into(),
+                page(
+                    ok,
+                    &SignedInPage {
+                        site: "Example Ltd",
+                        prefix: "/.portcullis",
+                        host: "crm.example.com",
+                        token: "TOKEN",
+                        next: Some("/orders"),
+                        who: "Alice Liddell",
+                    },
+                    &csp,
+                    ID,
+                ),
+            ),
+            (
+                "logout".into(),
+                page(
+                    ok,
+                    &LogoutPage {
+                        site: "Example Ltd",
+                        prefix: "/.portcullis",
+                        host: "crm.example.com",
+                        token: "TOKEN",
+                        next: None,
+                        who: Some("Alice Liddell"),
+                        trouble: None,
+                    },
+                    &csp,
+                    ID,
+                ),
+            ),
+            ("account".into(), page(ok, &account(&groups), &csp, ID)),
+            ("cannot-ask".into(), ErrorPage::cannot_ask(ID, None).into_answer()),
+            (
+                "send-again".into(),
+                ErrorPage::sign_in_then_send_again("/.portcullis/login?next=/a", ID, None).into_answer(),
+            ),
+        ];
+        for code in [
+            400, 403, 404, 405, 408, 413, 414, 417, 421, 429, 431, 500, 501, 502, 503, 504,
+        ] {
+            let status = StatusCode::from_u16(code).unwrap();
+            pages.push((
+                code.to_string(),
+                ErrorPage::of(status, ID, Some("Example Ltd")).into_answer(),
+            ));
+        }
+        pages
+    }
+
+    #[test]
+    fn every_page_has_a_title_a_language_and_the_headers_of_a_page() {
+        for (name, answer) in every_page() {
+            let body = text(&answer);
+            assert!(body.starts_with("<!doctype html>\n<html lang=\"en\">"), "{name}");
+            assert!(body.contains("<title>") && !body.contains("<title> ·"), "{name}");
+            assert_eq!(body.matches("<h1>").count(), 1, "{name}");
+            let header = |header: &str| answer.headers().get(header).map(|value| value.to_str().unwrap());
+            assert_eq!(header("content-type"), Some("text/html; charset=utf-8"), "{name}");
+            assert_eq!(header("cache-control"), Some("no-store"), "{name}");
+            assert_eq!(header("x-content-type-options"), Some("nosniff"), "{name}");
+            assert_eq!(header("x-frame-options"), Some("DENY"), "{name}");
+            assert_eq!(header("referrer-policy"), Some("same-origin"), "{name}");
+            assert_eq!(header("cross-origin-opener-policy"), Some("same-origin"), "{name}");
+            assert!(header("permissions-policy").is_some(), "{name}");
+            assert_eq!(
+                header("x-request-id"),
+                Some("0123456789abcdef0fedcba987654321"),
+                "{name}"
+            );
+            let csp = header("content-security-policy").unwrap();
+            assert!(
+                csp.starts_with("default-src 'none'; style-src 'sha256-"),
+                "{name}: {csp}"
+            );
+            assert!(csp.contains("frame-ancestors 'none'"), "{name}: {csp}");
+        }
+    }
+
+    #[test]
+    fn pages_hold_nothing_that_their_policy_forbids() {
+        for (name, answer) in every_page() {
+            let body = text(&answer);
+            for forbidden in [
+                " style=",
+                "<script",
+                "javascript:",
+                " onclick=",
+                " src=",
+                "@import",
+                "url(",
+            ] {
+                assert!(!body.contains(forbidden), "{name} has {forbidden}");
+            }
+            let outside = body
+                .replace("http://www.w3.org/2000/svg", "")
+                .replace("'http://www.w3.org/2000/svg'", "");
+            assert!(
+                !outside.contains("http://") && !outside.contains("https://"),
+                "{name} names another place"
+            );
+        }
+    }
+
+    #[test]
+    fn the_policy_names_the_style_sheet_as_it_stands_in_the_page() {
+        use base64::Engine;
+        let answer = ErrorPage::of(StatusCode::NOT_FOUND, ID, None).into_answer();
+        let body = text(&answer);
+        let start = body.find("<style>").unwrap() + "<style>".len();
+        let end = body.find("</style>").unwrap();
+        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &body.as_bytes()[start..end]);
+        let hash = base64::engine::general_purpose::STANDARD.encode(hash);
+        let csp = answer.headers()["content-security-policy"].to_str().unwrap();
+        assert!(csp.contains(&format!("style-src 'sha256-{hash}'")), "{csp}");
+    }
+
+    #[test]
+    fn every_text_from_outside_is_escaped() {
+        let answer = page(
+            StatusCode::OK,
+            &login("\"><script>alert(1)</script>", Some("<b>")),
+            &policy(std::iter::empty()),
+            ID,
+        );
+        assert!(!text(&answer).contains("<script") && !text(&answer).contains("<b>"));
+        let answer = ErrorPage {
+            action: Some(Action {
+                label: "<i>",
+                href: "/\"onfocus=x",
+                new_tab: false,
+            }),
+            ..ErrorPage::of(StatusCode::FORBIDDEN, ID, Some("<u>"))
+        }
+        .into_answer();
+        assert!(
+            !text(&answer).contains("<i>") && !text(&answer).contains("<u>") && !text(&answer).contains("\"onfocus")
+        );
+    }
+
+    #[test]
+    fn a_wrong_log_in_keeps_the_name_and_asks_for_the_password() {
+        let answer = page(
+            StatusCode::OK,
+            &login("alice", Some("Wrong.")),
+            &policy(std::iter::empty()),
+            ID,
+        );
+        let body = text(&answer);
+        let field = |name: &str| {
+            let at = body.find(&format!("id=\"{name}\"")).unwrap();
+            &body[at..at + body[at..].find('>').unwrap()]
+        };
+        assert!(field("username").contains("value=\"alice\"") && !field("username").contains("autofocus"));
+        assert!(field("password").contains("autofocus") && !field("password").contains("value="));
+        assert!(body.contains("role=\"alert\""));
+    }
+
+    #[test]
+    fn a_refusal_shows_its_number_and_says_when_to_come_back() {
+        let answer = ErrorPage::cannot_ask(ID, None).into_answer();
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.headers()["retry-after"], "5");
+        assert!(text(&answer).contains("0123456789abcdef0fedcba987654321"));
+        assert!(text(&answer).contains("You have not been signed out"));
+        let version = env!("CARGO_PKG_VERSION");
+        for (name, answer) in every_page() {
+            assert!(!text(&answer).contains(version), "{name} tells the version");
+        }
+    }
+
+    #[test]
+    fn allowed_return_origins_may_follow_a_form() {
+        let csp = policy(["https://app.example.com".to_owned()].into_iter());
+        assert!(csp.contains("form-action 'self' https://app.example.com;"), "{csp}");
+    }
+}
