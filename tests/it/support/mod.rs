@@ -1,7 +1,9 @@
-//! What the areas share: the real program, an application that keeps what it was sent, a client that sends raw bytes.
+//! What the areas share: the real program, an application that keeps what it was sent, a client that sends raw bytes,
+//! a database server.
 #![allow(clippy::panic, reason = "a panic is how a test fails")]
 #![allow(dead_code, reason = "each area uses its own part of the support")]
 
 pub mod client;
 pub mod gateway;
+pub mod postgres;
 pub mod upstream;
