@@ -117,8 +117,19 @@ impl<'a> ErrorPage<'a> {
     }
 }
 
-/// What each status means to a person: heading, what happened, what helps.
-fn words(status: StatusCode) -> (&'static str, &'static str, &'static str) {
+/// What a status means to a person: heading, what happened, what helps.
+type Words = (&'static str, &'static str, &'static str);
+
+fn words(status: StatusCode) -> Words {
+    match status.as_u16() {
+        500..600 => server_words(status),
+        401 | 403 | 404 | 405 => access_words(status),
+        _ => request_words(status),
+    }
+}
+
+/// Who or where was wrong.
+fn access_words(status: StatusCode) -> Words {
     match status.as_u16() {
         401 => (
             "Please sign in first",
@@ -135,11 +146,17 @@ fn words(status: StatusCode) -> (&'static str, &'static str, &'static str) {
             "No page was found at this address.",
             "Check the address for a typing mistake.",
         ),
-        405 => (
+        _ => (
             "That can't be done here",
             "This address does not take this kind of request.",
             "Go back and use the buttons and links of the page.",
         ),
+    }
+}
+
+/// How it was sent was wrong.
+fn request_words(status: StatusCode) -> Words {
+    match status.as_u16() {
         408 => (
             "That took too long",
             "Your request did not arrive in time.",
@@ -154,6 +171,11 @@ fn words(status: StatusCode) -> (&'static str, &'static str, &'static str) {
             "That address is too long",
             "The address that you opened is longer than this site takes.",
             "Start again from the first page.",
+        ),
+        415 => (
+            "That can't be read here",
+            "What was sent is of a kind that this address does not take.",
+            "Go back and use the form of the page.",
         ),
         421 => (
             "This is not the right place",
@@ -170,6 +192,17 @@ fn words(status: StatusCode) -> (&'static str, &'static str, &'static str) {
             "The headers of this request are larger than this site takes.",
             "Clearing the cookies of this site often helps.",
         ),
+        _ => (
+            "That request can't be passed on",
+            "Your browser sent something that has more than one meaning, or none.",
+            "Go back and try again. If you typed the address, check it for unusual characters.",
+        ),
+    }
+}
+
+/// Ours or the application's fault.
+fn server_words(status: StatusCode) -> Words {
+    match status.as_u16() {
         501 => (
             "That is not supported",
             "This request uses a feature that this site does not have.",
@@ -190,15 +223,10 @@ fn words(status: StatusCode) -> (&'static str, &'static str, &'static str) {
             "The application behind this page did not answer in time.",
             "If you were saving something, check whether it was saved before you send it again.",
         ),
-        500..600 => (
+        _ => (
             "Something went wrong",
             "This site could not answer because of a fault of its own.",
             "Try again. If it happens again, tell the people who run this site.",
-        ),
-        _ => (
-            "That request can't be passed on",
-            "Your browser sent something that has more than one meaning, or none.",
-            "Go back and try again. If you typed the address, check it for unusual characters.",
         ),
     }
 }

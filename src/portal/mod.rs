@@ -10,17 +10,29 @@
 //! site than the allowed ones; an outage signs nobody out. A future dropped half-way loses only the answer: a session
 //! that it opened or ended stays opened or ended.
 
+mod desk;
 mod error_page;
+mod fields;
+mod form_token;
+mod login;
+mod logout;
 mod pages;
 mod return_address;
+mod same_origin;
+#[cfg(test)]
+mod testing;
+mod visitor;
 
 pub use error_page::{Action, ErrorPage};
+pub use form_token::form_cookie_names;
 pub use pages::DEFAULT_NAME;
 pub use return_address::{MAX_NEXT, login_location};
 
 use crate::account::Accounts;
 use crate::session::Sessions;
 use crate::telemetry::Metrics;
+use form_token::Forms;
+use return_address::ReturnRules;
 use std::sync::Arc;
 
 /// How the portal looks and what it allows.
@@ -42,17 +54,26 @@ pub struct Portal {
     sessions: Arc<Sessions>,
     accounts: Arc<Accounts>,
     metrics: Arc<Metrics>,
+    forms: Forms,
+    returns: ReturnRules,
+    policy: String,
 }
 
 impl Portal {
-    /// A portal over sessions and accounts.
+    /// A portal over sessions and accounts. The keys of its forms are derived from the session secrets.
     #[must_use]
     pub fn new(settings: Settings, sessions: Arc<Sessions>, accounts: Arc<Accounts>, metrics: Arc<Metrics>) -> Self {
+        let forms = Forms::new(sessions.derived_keys("form"));
+        let returns = ReturnRules::new(&settings.prefix, &settings.return_origins);
+        let policy = pages::policy(returns.origins());
         Self {
             settings,
             sessions,
             accounts,
             metrics,
+            forms,
+            returns,
+            policy,
         }
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct LoginPage<'a> {
     pub site: &'a str,
     pub prefix: &'a str,
     pub host: &'a str,
-    pub token: &'a str,
+    pub token: String,
     pub next: Option<&'a str>,
     pub username: &'a str,
     pub remember: bool,
@@ -41,7 +41,7 @@ pub(super) struct SignedInPage<'a> {
     pub site: &'a str,
     pub prefix: &'a str,
     pub host: &'a str,
-    pub token: &'a str,
+    pub token: String,
     pub next: Option<&'a str>,
     pub who: &'a str,
 }
@@ -53,7 +53,7 @@ pub(super) struct LogoutPage<'a> {
     pub site: &'a str,
     pub prefix: &'a str,
     pub host: &'a str,
-    pub token: &'a str,
+    pub token: String,
     pub next: Option<&'a str>,
     pub who: Option<&'a str>,
     pub trouble: Option<&'a str>,
@@ -66,7 +66,7 @@ pub(super) struct AccountPage<'a> {
     pub site: &'a str,
     pub prefix: &'a str,
     pub host: &'a str,
-    pub token: &'a str,
+    pub token: String,
     pub display: &'a str,
     pub initial: String,
     pub username: &'a str,
@@ -136,7 +136,7 @@ mod tests {
             site: "Example Ltd",
             prefix: "/.portcullis",
             host: "crm.example.com",
-            token: "TOKEN",
+            token: "TOKEN".into(),
             next: Some("/orders?open=1"),
             username,
             remember: false,
@@ -145,12 +145,12 @@ mod tests {
         }
     }
 
-    fn account<'a>(groups: &'a [String]) -> AccountPage<'a> {
+    fn account(groups: &[String]) -> AccountPage<'_> {
         AccountPage {
             site: "Example Ltd",
             prefix: "/.portcullis",
             host: "crm.example.com",
-            token: "TOKEN",
+            token: "TOKEN".into(),
             display: "Alice Liddell",
             initial: "A".into(),
             username: "alice",
@@ -160,6 +160,29 @@ mod tests {
             since_words: "31 January 2026, 12:00 UTC".into(),
             until: "2026-02-07T12:00:00Z".into(),
             until_words: "7 February 2026, 12:00 UTC".into(),
+        }
+    }
+
+    fn signed_in() -> SignedInPage<'static> {
+        SignedInPage {
+            site: "Example Ltd",
+            prefix: "/.portcullis",
+            host: "crm.example.com",
+            token: "TOKEN".into(),
+            next: Some("/orders"),
+            who: "Alice Liddell",
+        }
+    }
+
+    fn logout() -> LogoutPage<'static> {
+        LogoutPage {
+            site: "Example Ltd",
+            prefix: "/.portcullis",
+            host: "crm.example.com",
+            token: "TOKEN".into(),
+            next: None,
+            who: Some("Alice Liddell"),
+            trouble: None,
         }
     }
 
@@ -190,39 +213,8 @@ mod tests {
                     ID,
                 ),
             ),
-            (
-                "signed-in".into(),
-                page(
-                    ok,
-                    &SignedInPage {
-                        site: "Example Ltd",
-                        prefix: "/.portcullis",
-                        host: "crm.example.com",
-                        token: "TOKEN",
-                        next: Some("/orders"),
-                        who: "Alice Liddell",
-                    },
-                    &csp,
-                    ID,
-                ),
-            ),
-            (
-                "logout".into(),
-                page(
-                    ok,
-                    &LogoutPage {
-                        site: "Example Ltd",
-                        prefix: "/.portcullis",
-                        host: "crm.example.com",
-                        token: "TOKEN",
-                        next: None,
-                        who: Some("Alice Liddell"),
-                        trouble: None,
-                    },
-                    &csp,
-                    ID,
-                ),
-            ),
+            ("signed-in".into(), page(ok, &signed_in(), &csp, ID)),
+            ("logout".into(), page(ok, &logout(), &csp, ID)),
             ("account".into(), page(ok, &account(&groups), &csp, ID)),
             ("cannot-ask".into(), ErrorPage::cannot_ask(ID, None).into_answer()),
             (

@@ -16,14 +16,16 @@ const IN_QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC
 /// host. A target longer than 2 KiB is left out: the visitor then lands on the host's first page.
 #[must_use]
 pub fn login_location(prefix: &str, path_and_query: &str) -> String {
-    let carried = path_and_query.len() <= MAX_NEXT && path_and_query.starts_with('/') && path_and_query != "/";
-    if carried {
-        format!(
-            "{prefix}/login?next={}",
-            utf8_percent_encode(path_and_query, IN_QUERY_VALUE)
-        )
-    } else {
-        format!("{prefix}/login")
+    login_and_then(prefix, Some(path_and_query).filter(|target| target.starts_with('/')))
+}
+
+/// The address of the log-in page with `next`, unless that is the first page or too long.
+pub(super) fn login_and_then(prefix: &str, next: Option<&str>) -> String {
+    match next {
+        Some(next) if next != "/" && next.len() <= MAX_NEXT => {
+            format!("{prefix}/login?next={}", utf8_percent_encode(next, IN_QUERY_VALUE))
+        }
+        _ => format!("{prefix}/login"),
     }
 }
 

@@ -1,0 +1,234 @@
+use super::Portal;
+use super::desk::{json, problem, see_other, shown_host};
+use super::error_page::ErrorPage;
+use super::pages::AccountPage;
+use super::return_address::login_and_then;
+use crate::model::PublicId;
+use crate::model::Session;
+use crate::model::Timestamp;
+use crate::model::User;
+use crate::model::UserId;
+use crate::session::Identified;
+use crate::session::Live;
+use crate::web::Answer;
+use crate::web::Audience;
+use crate::web::Exchange;
+use crate::web::Problem;
+use crate::web::audience_of;
+use http::StatusCode;
+use http::header::ACCEPT;
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+const TWICE: &str = "Signed in as two different users at once; neither was used";
+
+/// A user as `me` and `login` tell them.
+#[derive(serde::Serialize)]
+pub(super) struct UserFacts<'a> {
+    id: UserId,
+    username: &'a str,
+    name: Option<&'a str>,
+    email: Option<&'a str>,
+    groups: &'a [String],
+}
+
+impl<'a> UserFacts<'a> {
+    /// What applications are told as well: an address that nobody has verified is left out.
+    pub(super) fn of(user: &'a User) -> Self {
+        Self {
+            id: user.id,
+            username: user.username.as_str(),
+            name: user.name.as_deref(),
+            email: user.email.as_deref().filter(|_| user.email_verified),
+            groups: &user.groups,
+        }
+    }
+}
+
+/// A session as `login` tells it. Nothing here opens it.
+#[derive(serde::Serialize)]
+pub(super) struct SessionFacts {
+    public_id: PublicId,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+    ends_at: Timestamp,
+    remembered: bool,
+}
+
+impl SessionFacts {
+    pub(super) fn of(session: &Session) -> Self {
+        Self {
+            public_id: session.public_id,
+            created_at: session.created_at,
+            expires_at: session.expires_at,
+            ends_at: session.ends_at,
+            remembered: session.remembered,
+        }
+    }
+}
+
+/// What `session` answers; the members are always there.
+#[derive(serde::Serialize)]
+struct State {
+    #[serde(rename = "state")]
+    word: &'static str,
+    public_id: Option<PublicId>,
+    expires_at: Option<Timestamp>,
+    ends_at: Option<Timestamp>,
+    seconds_left: Option<u64>,
+}
+
+impl State {
+    const fn without_session(word: &'static str) -> Self {
+        Self {
+            word,
+            public_id: None,
+            expires_at: None,
+            ends_at: None,
+            seconds_left: None,
+        }
+    }
+
+    fn of(session: &Session, now: Timestamp) -> Self {
+        Self {
+            word: "active",
+            public_id: Some(session.public_id),
+            expires_at: Some(session.expires_at),
+            ends_at: Some(session.ends_at),
+            seconds_left: Some(session.expires_at.min(session.ends_at).since(now).as_secs()),
+        }
+    }
+}
+
+impl Portal {
+    /// `GET` of the bare prefix.
+    pub(super) async fn front_door(&self, exchange: &Exchange) -> Answer {
+        let prefix = &self.settings.prefix;
+        match self.identify(exchange).await {
+            Identified::Live(_) => see_other(exchange, &format!("{prefix}/me")),
+            Identified::Unavailable => self.cannot_ask(exchange),
+            Identified::Anonymous | Identified::Dead | Identified::Conflict => {
+                see_other(exchange, &login_and_then(prefix, None))
+            }
+        }
+    }
+
+    /// `GET me`: JSON, and a page for who asks for pages.
+    pub(super) async fn me(&self, exchange: &Exchange) -> Answer {
+        let known = self.identify(exchange).await;
+        let error = match &known {
+            Identified::Live(live) if wants_page(exchange) => return self.account_page(exchange, live),
+            Identified::Live(live) => return json(exchange, &UserFacts::of(&live.entry.user)),
+            Identified::Unavailable => return self.cannot_ask(exchange),
+            Identified::Anonymous => "Not authenticated",
+            Identified::Dead => "Session expired",
+            Identified::Conflict => TWICE,
+        };
+        let prefix = &self.settings.prefix;
+        if wants_page(exchange) {
+            return see_other(exchange, &login_and_then(prefix, Some(&format!("{prefix}/me"))));
+        }
+        let mut refusal = Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "not-authenticated",
+            error,
+            exchange.request_id,
+        );
+        refusal.login_url = Some(login_and_then(prefix, None));
+        let mut answer = refusal.into_answer(exchange.request_id);
+        if matches!(known, Identified::Conflict) {
+            self.clear_cookie(exchange, &mut answer);
+        }
+        answer
+    }
+
+    /// `GET session`: 200 whenever the store could be asked.
+    pub(super) async fn session(&self, exchange: &Exchange) -> Answer {
+        match self.identify(exchange).await {
+            Identified::Live(live) => json(exchange, &State::of(&live.entry.session, self.sessions.now())),
+            Identified::Dead => json(exchange, &State::without_session("expired")),
+            Identified::Anonymous => json(exchange, &State::without_session("none")),
+            Identified::Conflict => {
+                let mut answer = json(exchange, &State::without_session("none"));
+                self.clear_cookie(exchange, &mut answer);
+                answer
+            }
+            Identified::Unavailable => {
+                let page = ErrorPage::cannot_ask(exchange.request_id, None);
+                problem(exchange, "unavailable", &page)
+            }
+        }
+    }
+
+    fn account_page(&self, exchange: &Exchange, live: &Live) -> Answer {
+        let (user, session) = (&live.entry.user, &live.entry.session);
+        let host = shown_host(exchange);
+        let display = display_name(user);
+        self.form(exchange, StatusCode::OK, |token| AccountPage {
+            site: self.site(),
+            prefix: &self.settings.prefix,
+            host: &host,
+            token,
+            display,
+            initial: display.chars().take(1).flat_map(char::to_uppercase).collect(),
+            username: user.username.as_str(),
+            email: user.email.as_deref(),
+            groups: &user.groups,
+            since: session.authenticated_at.to_string(),
+            since_words: in_words(session.authenticated_at),
+            until: session.ends_at.to_string(),
+            until_words: in_words(session.ends_at),
+        })
+    }
+}
+
+/// The display name, or the user name where there is none.
+pub(super) fn display_name(user: &User) -> &str {
+    user.name.as_deref().unwrap_or(user.username.as_str())
+}
+
+/// `me` is JSON first: only who names HTML gets the page.
+fn wants_page(exchange: &Exchange) -> bool {
+    let names_html = exchange.headers.get_all(ACCEPT).iter().any(|line| {
+        line.to_str()
+            .is_ok_and(|text| text.to_ascii_lowercase().contains("text/html"))
+    });
+    names_html && audience_of(&exchange.headers) == Audience::Person
+}
+
+fn in_words(at: Timestamp) -> String {
+    OffsetDateTime::from(at)
+        .format(format_description!(
+            "[day padding:none] [month repr:long] [year], [hour]:[minute] UTC"
+        ))
+        .unwrap_or_else(|_| at.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::exchange;
+    use super::{in_words, wants_page};
+    use crate::model::Timestamp;
+    use http::Method;
+
+    #[test]
+    fn a_moment_is_told_in_words() {
+        let at = Timestamp::from_micros(1_769_860_800_000_000);
+        assert_eq!(in_words(at), "31 January 2026, 12:00 UTC");
+    }
+
+    #[test]
+    fn me_is_a_page_only_for_who_names_html() {
+        let asks = |accept: Option<&str>| {
+            let mut exchange = exchange(Method::GET, "/.portcullis/me");
+            if let Some(accept) = accept {
+                exchange.headers.insert("accept", accept.parse().unwrap());
+            }
+            wants_page(&exchange)
+        };
+        assert!(asks(Some("text/html,application/xhtml+xml,*/*;q=0.8")));
+        assert!(!asks(Some("*/*")));
+        assert!(!asks(Some("application/json")));
+        assert!(!asks(None));
+    }
+}
