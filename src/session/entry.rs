@@ -1,7 +1,11 @@
+use super::stripes::Stamps;
 use crate::model::Session;
 use crate::model::User;
 use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 /// A session and its user as they were loaded, with what other rooms made of them.
 #[derive(Debug)]
@@ -10,14 +14,113 @@ pub struct Entry {
     pub session: Session,
     /// Its user.
     pub user: User,
+    /// When the store was asked, by [`crate::clock::Clock::elapsed`].
+    pub(super) loaded_at: Duration,
+    pub(super) stamps: Stamps,
+    derived: Place,
 }
 
-#[expect(clippy::todo, reason = "skeleton")]
+/// The end of a list that only grows: readers walk it without a lock, and a place is filled once.
+type Place = OnceLock<Box<Derived>>;
+
+struct Derived {
+    key: u64,
+    value: Arc<dyn Any + Send + Sync>,
+    next: Place,
+}
+
+impl fmt::Debug for Derived {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Derived")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Entry {
+    pub(super) fn new(session: Session, user: User, loaded_at: Duration, stamps: Stamps) -> Self {
+        Self {
+            session,
+            user,
+            loaded_at,
+            stamps,
+            derived: OnceLock::new(),
+        }
+    }
+
     /// What `make` built of this entry under `key`, built at most once per entry and key; keys are unique per process
-    /// (one for each identity profile and audience). Reading takes no lock.
+    /// (one for each identity profile and audience). Reading takes no lock. `make` must not call `derived` itself.
     pub fn derived<T: Any + Send + Sync>(&self, key: u64, make: impl FnOnce(&Session, &User) -> T) -> Arc<T> {
-        let _ = (key, make);
-        todo!()
+        let mut make = Some(make);
+        let mut place = &self.derived;
+        loop {
+            let held = place.get_or_init(|| {
+                let value: Arc<dyn Any + Send + Sync> = match make.take() {
+                    Some(make) => Arc::new(make(&self.session, &self.user)),
+                    None => Arc::new(()),
+                };
+                Box::new(Derived {
+                    key,
+                    value,
+                    next: OnceLock::new(),
+                })
+            });
+            if held.key == key
+                && let Ok(value) = Arc::clone(&held.value).downcast::<T>()
+            {
+                return value;
+            }
+            place = &held.next;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::entry;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn each_key_has_its_own_value_and_is_made_once() {
+        let entry = entry("anna");
+        let made = AtomicUsize::new(0);
+        let name = |key: u64| {
+            entry.derived(key, |_, user| {
+                made.fetch_add(1, Ordering::Relaxed);
+                format!("{key}:{}", user.username)
+            })
+        };
+        assert_eq!(*name(1), "1:anna");
+        assert_eq!(*name(2), "2:anna");
+        assert_eq!(*name(1), "1:anna");
+        assert_eq!(made.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_key_that_is_used_with_two_types_keeps_them_apart() {
+        let entry = entry("anna");
+        assert_eq!(*entry.derived(1, |_, _| 7_u32), 7);
+        assert_eq!(*entry.derived(1, |_, _| "seven"), "seven");
+        assert_eq!(*entry.derived(1, |_, _| 8_u32), 7);
+    }
+
+    #[test]
+    fn cores_that_ask_at_once_get_the_same_value() {
+        let entry = entry("anna");
+        let made = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for key in 0..50_u64 {
+                        let value = entry.derived(key, |_, _| {
+                            made.fetch_add(1, Ordering::Relaxed);
+                            key
+                        });
+                        assert_eq!(*value, key);
+                    }
+                });
+            }
+        });
+        assert_eq!(made.load(Ordering::Relaxed), 50);
     }
 }

@@ -1,25 +1,54 @@
-//! Lives of sessions: token and cookie, open, find, end, and the cache in front of the store. No HTTP.
+//! Lives of sessions: token and cookie, open, find, end, and the cache in front of the store.
+//!
+//! It knows no HTTP beyond the text of `Set-Cookie`, proves nobody's password, and keeps nothing that the store does
+//! not have: every cache may be lost at any moment.
+//!
+//! Called by the gate on every request ([`Local`], one a core), by the portal and the commands ([`Sessions`]).
+//!
+//! What must always hold: three answers, and *could not ask* never becomes *absent*; what was ended is not believed by
+//! anybody who asks after [`Sessions::end`] returned, however late an answer of the store comes (`stripes.rs` has the
+//! argument); a session is over at its end, swept or not; an invented cookie costs no look-up. Every call to the store
+//! runs on the control runtime: a dropped future cancels nothing and loses nothing but its answer.
 
+mod cache;
+mod choice;
 mod cookie;
 mod entry;
+mod first;
+mod life;
+mod load;
+mod moment;
+mod secret;
+mod stripes;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod token;
+mod watch;
 
+pub use crate::store::Ended;
+pub use crate::store::Found;
+pub use crate::store::StoreError;
+pub use crate::store::Which;
 pub use cookie::{CookieSettings, SameSite, Secure};
 pub use entry::Entry;
+pub use first::Local;
+pub use secret::{SecretError, load_or_make_secret};
 
 use crate::clock::Clock;
 use crate::model::Digest;
-use crate::model::Event;
 use crate::model::Timestamp;
 use crate::model::User;
-use crate::store::Ended;
 use crate::store::Store;
-use crate::store::StoreError;
-use crate::store::Which;
 use crate::telemetry::Metrics;
+use cache::Cache;
+use choice::Conflicts;
 use secrecy::SecretSlice;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use token::Tokens;
 
 /// How sessions live.
 #[derive(Clone, Debug)]
@@ -114,13 +143,18 @@ pub struct Opened {
 
 /// The sessions of this process, shared by all cores and the control runtime.
 pub struct Sessions {
-    _private: (),
+    settings: Settings,
+    tokens: Tokens,
+    cache: Arc<Cache>,
+    conflicts: Conflicts,
 }
 
-#[expect(clippy::todo, reason = "skeleton")]
-#[expect(clippy::unused_async, reason = "skeleton")]
 impl Sessions {
-    /// Over `store`; every call to it is spawned on `control`, so that a client that goes away cancels nothing.
+    /// The longest outage grace that a route may have.
+    pub const LONGEST_GRACE: Duration = Duration::from_mins(15);
+
+    /// Over `store`; every call to it is spawned on `control`, so that a client that goes away cancels nothing. Aged
+    /// answers are kept for [`Sessions::LONGEST_GRACE`].
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
@@ -129,76 +163,51 @@ impl Sessions {
         control: tokio::runtime::Handle,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        let _ = (store, settings, clock, control, metrics);
-        todo!()
+        Self::with_longest_grace(store, settings, clock, control, metrics, Self::LONGEST_GRACE)
     }
+
+    /// The same; aged answers are kept only for `longest_grace`, the longest of all routes (usually none has one, and
+    /// memory is given back sooner).
+    #[must_use]
+    pub fn with_longest_grace(
+        store: Arc<dyn Store>,
+        settings: Settings,
+        clock: Clock,
+        control: tokio::runtime::Handle,
+        metrics: Arc<Metrics>,
+        longest_grace: Duration,
+    ) -> Arc<Self> {
+        let cache = Cache::new(store, &settings.cache, longest_grace, clock, control, metrics);
+        Arc::new(Self {
+            tokens: Tokens::new(&settings.secrets, &settings.cookie.token_prefix),
+            cache: Arc::new(cache),
+            conflicts: Conflicts::default(),
+            settings,
+        })
+    }
+
     /// The cookie's rules.
     #[must_use]
     pub fn cookie(&self) -> &CookieSettings {
-        todo!()
+        &self.settings.cookie
     }
+
     /// The database's time, by which sessions end.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        todo!()
+        self.cache.time.moment().now
     }
+
     /// Whose session the cookie values of one request name. For the control runtime; cores use [`Local`]. `grace` is how
     /// much longer than its bound a cached answer is believed while the store cannot be asked.
     pub async fn identify(&self, values: &[&[u8]], grace: Duration) -> Identified {
-        let _ = (values, grace);
-        todo!()
+        self.ask(&self.tokens.read(values), grace).await
     }
-    /// Opens a session: always a new token. The old session of that browser is ended, here before this returns.
-    ///
-    /// # Errors
-    /// See [`SessionError`]; nothing was opened then.
-    pub async fn open(&self, login: Login) -> Result<Opened, SessionError> {
-        let _ = login;
-        todo!()
-    }
-    /// Ends sessions and forgets them in every cache of this process before it returns.
-    ///
-    /// # Errors
-    /// The store's; then nothing was ended.
-    pub async fn end(&self, which: Which, event: Event) -> Result<Vec<Ended>, SessionError> {
-        let _ = (which, event);
-        todo!()
-    }
-    /// Forgets sessions that somebody ended in the store.
-    pub fn forget(&self, ended: &[Ended]) {
-        let _ = ended;
-        todo!()
-    }
+
     /// A 32-byte key derived (HKDF-SHA-256) from each secret under `label`; the first is for making, all are for checking.
+    /// `cookie` is taken.
     #[must_use]
     pub fn derived_keys(&self, label: &str) -> Vec<aws_lc_rs::hmac::Key> {
-        let _ = label;
-        todo!()
-    }
-    /// Background work: polls SQLite's `data_version` every 50 ms, keeps the clock's offset to the database. Ends with `stop`.
-    pub async fn watch(self: Arc<Self>, stop: tokio_util::sync::CancellationToken) {
-        let _ = stop;
-        todo!()
-    }
-}
-
-/// One core's first level in front of [`Sessions`]. Not `Send`.
-pub struct Local {
-    _private: std::rc::Rc<()>,
-}
-
-#[expect(clippy::todo, reason = "skeleton")]
-#[expect(clippy::unused_async, reason = "skeleton")]
-impl Local {
-    /// An empty first level.
-    #[must_use]
-    pub fn new(shared: Arc<Sessions>) -> Self {
-        let _ = shared;
-        todo!()
-    }
-    /// As [`Sessions::identify`], asking the first level before moka and the store.
-    pub async fn identify(&self, values: &[&[u8]], grace: Duration) -> Identified {
-        let _ = (values, grace);
-        todo!()
+        token::derive(&self.settings.secrets, label)
     }
 }

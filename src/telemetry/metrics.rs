@@ -115,6 +115,8 @@ pub struct Metrics {
     pub lookup_duration: Histogram,
     /// Entries of the shared cache.
     pub cache_entries: Gauge,
+    /// 1 while changes by other processes are seen, so that cached sessions may be believed for longer.
+    pub feed_healthy: Gauge,
 }
 
 fn request_histogram() -> Histogram {
@@ -139,6 +141,7 @@ impl Metrics {
         let certificates = Family::default();
         let lookup_duration = Histogram::new(exponential_buckets(0.000_1, 2.5, 12));
         let cache_entries = Gauge::default();
+        let feed_healthy = Gauge::default();
         registry.register("requests", "Requests answered", requests.clone());
         registry.register(
             "request_duration_seconds",
@@ -154,6 +157,11 @@ impl Metrics {
         );
         registry.register("cache_hits", "Look-ups answered by a cache", cache_hits.clone());
         registry.register("cache_entries", "Sessions in the shared cache", cache_entries.clone());
+        registry.register(
+            "feed_healthy",
+            "Whether changes by other processes are seen",
+            feed_healthy.clone(),
+        );
         registry.register(
             "upstream_failures",
             "Requests that an upstream failed",
@@ -190,6 +198,7 @@ impl Metrics {
             certificates,
             lookup_duration,
             cache_entries,
+            feed_healthy,
         };
         for result in ["found", "absent", "unavailable"] {
             drop(metrics.lookup(result));
@@ -290,7 +299,7 @@ impl Metrics {
         })
     }
 
-    /// The text that `/metrics` answers (OpenMetrics 1.0).
+    /// The text that `/metrics` answers (`OpenMetrics` 1.0).
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();

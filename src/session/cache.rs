@@ -1,0 +1,237 @@
+use super::CacheSettings;
+use super::Entry;
+use super::load::Flights;
+use super::load::Loaded;
+use super::moment::DatabaseTime;
+use super::moment::Moment;
+use super::stripes::AbsentStamps;
+use super::stripes::Stripes;
+use crate::clock::Clock;
+use crate::model::Digest;
+use crate::model::UserState;
+use crate::store::Store;
+use crate::telemetry::Metrics;
+use prometheus_client::metrics::counter::Counter;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// How long "there is no such session" is believed at most.
+const ABSENT_BOUND: Duration = Duration::from_secs(5);
+/// How often one request asks when what it hears is no longer true on arrival.
+pub(super) const TRIES: usize = 3;
+
+/// What is known of one session.
+#[derive(Clone, Debug)]
+pub(super) enum Answer {
+    /// It lives.
+    Live {
+        entry: Arc<Entry>,
+        /// How old the answer is, when the store could not be asked and a grace covers it.
+        stale: Option<Duration>,
+    },
+    /// There is none, or it is over.
+    Absent,
+    /// Could not ask.
+    Unavailable,
+}
+
+impl Answer {
+    fn fresh(entry: Arc<Entry>) -> Self {
+        Self::Live { entry, stale: None }
+    }
+}
+
+/// Whether a cached session may be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Fresh,
+    /// Older than the bound, this old.
+    Aged(Duration),
+    /// Something changed since; never believed again.
+    Moved,
+    /// Looks idle-expired; another instance may have seen activity.
+    Idle,
+    /// At its absolute end, or its user may not sign in.
+    Over,
+}
+
+/// The store and what is remembered of its answers, shared by all cores.
+pub(super) struct Cache {
+    pub(super) stripes: Stripes,
+    pub(super) time: DatabaseTime,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) control: tokio::runtime::Handle,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) flights: Flights,
+    /// Microseconds for which an answer is believed; switched by the watch.
+    bound: AtomicU64,
+    entries: moka::future::Cache<Digest, Arc<Entry>>,
+    absents: moka::future::Cache<Digest, Absent>,
+    hits: Counter,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Absent {
+    pub(super) loaded_at: Duration,
+    pub(super) stamps: AbsentStamps,
+}
+
+impl Cache {
+    /// `longest_grace` is the longest outage grace of any route: aged answers are kept in memory that long.
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        settings: &CacheSettings,
+        longest_grace: Duration,
+        clock: Clock,
+        control: tokio::runtime::Handle,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let bound = settings.max_age.max(settings.max_age_without_feed);
+        let cache = Self {
+            stripes: Stripes::new(),
+            time: DatabaseTime::new(clock),
+            store,
+            control,
+            flights: Flights::new(&metrics),
+            bound: AtomicU64::new(0),
+            // Real time, only to give memory back: whether an entry is believed is judged on each hit.
+            entries: moka::future::Cache::builder()
+                .max_capacity(settings.capacity)
+                .time_to_live(bound.saturating_add(longest_grace).max(Duration::from_secs(1)))
+                .build(),
+            absents: moka::future::Cache::builder()
+                .max_capacity((settings.capacity / 10).clamp(100, 100_000))
+                .time_to_live(ABSENT_BOUND)
+                .build(),
+            hits: metrics.cache_hit("shared"),
+            metrics,
+        };
+        cache.set_bound(settings.max_age_without_feed);
+        cache
+    }
+
+    /// From here on answers are believed for `bound`, those at hand included.
+    pub(super) fn set_bound(&self, bound: Duration) {
+        self.bound
+            .store(u64::try_from(bound.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    fn bound(&self) -> Duration {
+        Duration::from_micros(self.bound.load(Relaxed))
+    }
+
+    /// Entries kept.
+    pub(super) async fn size(&self) -> u64 {
+        self.entries.run_pending_tasks().await;
+        self.entries.entry_count()
+    }
+
+    /// Judges `entry` at `at`. Changes come first: what was ended is never an aged answer.
+    pub(super) fn judge(&self, entry: &Entry, at: Moment) -> Verdict {
+        let session = &entry.session;
+        if !self.stripes.hold(&session.digest, session.user, entry.stamps) {
+            Verdict::Moved
+        } else if at.now >= session.ends_at || entry.user.state != UserState::Active {
+            Verdict::Over
+        } else if session.is_over(at.now) {
+            Verdict::Idle
+        } else if at.elapsed < entry.loaded_at.saturating_add(self.bound()) {
+            Verdict::Fresh
+        } else {
+            Verdict::Aged(at.elapsed.saturating_sub(entry.loaded_at))
+        }
+    }
+
+    fn still_absent(&self, digest: &Digest, absent: Absent, at: Moment) -> bool {
+        at.elapsed < absent.loaded_at.saturating_add(self.bound().min(ABSENT_BOUND))
+            && self.stripes.hold_absent(digest, absent.stamps)
+    }
+
+    /// What would be answered without a question, for a question about to be asked.
+    pub(super) async fn peek(&self, digest: &Digest) -> Option<Loaded> {
+        let at = self.time.moment();
+        if let Some(entry) = self.entries.get(digest).await
+            && self.judge(&entry, at) == Verdict::Fresh
+        {
+            return Some(Loaded::Found(entry));
+        }
+        let absent = self.absents.get(digest).await?;
+        self.still_absent(digest, absent, at).then_some(Loaded::Absent(absent))
+    }
+
+    /// The last answer that found this session, believed or not.
+    pub(super) async fn at_hand(&self, digest: &Digest) -> Option<Arc<Entry>> {
+        self.entries.get(digest).await
+    }
+
+    /// Remembers an answer.
+    pub(super) async fn keep(&self, digest: Digest, loaded: &Loaded) {
+        match loaded {
+            Loaded::Found(entry) => self.entries.insert(digest, Arc::clone(entry)).await,
+            Loaded::Absent(absent) => {
+                self.entries.invalidate(&digest).await;
+                self.absents.insert(digest, *absent).await;
+            }
+            Loaded::Unavailable => {}
+        }
+    }
+
+    /// What is known of `digest`, asking the store where needed. While it cannot be asked, an aged answer is believed
+    /// `grace` longer than its bound. Dropping the future cancels no question to the store.
+    pub(super) async fn find(self: &Arc<Self>, digest: &Digest, grace: Duration) -> Answer {
+        let asked_at = self.time.elapsed();
+        for _ in 0..TRIES {
+            let at_hand = self.at_hand(digest).await;
+            if let Some(answer) = self.known(digest, at_hand.as_ref()).await {
+                self.hits.inc();
+                return answer;
+            }
+            if self.flights.failing()
+                && let Some(stale) = self.stale(at_hand.as_ref(), grace)
+            {
+                // Nobody waits a whole deadline on each request of an outage; the question goes on behind.
+                drop(self.ask(digest));
+                return stale;
+            }
+            match self.ask(digest).outcome().await {
+                Loaded::Found(entry) => match self.judge(&entry, self.time.moment()) {
+                    Verdict::Fresh => return Answer::fresh(entry),
+                    // A bound of zero: asked for this very request, which is as true as an answer can be.
+                    Verdict::Aged(_) if entry.loaded_at >= asked_at => return Answer::fresh(entry),
+                    Verdict::Over | Verdict::Idle => return Answer::Absent,
+                    Verdict::Aged(_) | Verdict::Moved => {}
+                },
+                Loaded::Absent(absent) if self.stripes.hold_absent(digest, absent.stamps) => return Answer::Absent,
+                Loaded::Absent(_) => {}
+                Loaded::Unavailable => return self.stale(at_hand.as_ref(), grace).unwrap_or(Answer::Unavailable),
+            }
+        }
+        Answer::Unavailable
+    }
+
+    /// What needs no question.
+    async fn known(&self, digest: &Digest, at_hand: Option<&Arc<Entry>>) -> Option<Answer> {
+        let at = self.time.moment();
+        match at_hand.map(|entry| (entry, self.judge(entry, at))) {
+            Some((entry, Verdict::Fresh)) => return Some(Answer::fresh(Arc::clone(entry))),
+            Some((_, Verdict::Over)) => return Some(Answer::Absent),
+            _ => {}
+        }
+        let absent = self.absents.get(digest).await?;
+        self.still_absent(digest, absent, at).then_some(Answer::Absent)
+    }
+
+    /// The aged answer at hand, when `grace` covers it and nothing speaks against it.
+    fn stale(&self, at_hand: Option<&Arc<Entry>>, grace: Duration) -> Option<Answer> {
+        let entry = at_hand?;
+        match self.judge(entry, self.time.moment()) {
+            Verdict::Aged(age) if age < self.bound().saturating_add(grace) => Some(Answer::Live {
+                entry: Arc::clone(entry),
+                stale: Some(age),
+            }),
+            _ => None,
+        }
+    }
+}

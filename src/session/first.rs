@@ -1,0 +1,121 @@
+use super::Entry;
+use super::Identified;
+use super::Live;
+use super::Sessions;
+use super::cache::Verdict;
+use super::token::Named;
+use crate::model::Digest;
+use prometheus_client::metrics::counter::Counter;
+use std::cell::Cell;
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Sessions one core remembers: half a mebibyte of pointers, taken with the first session.
+const SLOTS: usize = 65_536;
+/// Hits after which the shared counter is told: it is one cache line for all cores.
+const REPORT: u64 = 64;
+
+/// One core's first level in front of [`Sessions`]: a fixed, direct-mapped array, read without a lock. Each hit is
+/// checked like any cached answer (changes, age, ends), so it forgets as fast as the shared cache. Not `Send`.
+pub struct Local {
+    shared: Arc<Sessions>,
+    slots: RefCell<Vec<Option<Arc<Entry>>>>,
+    hits: Cell<u64>,
+    counter: Counter,
+    here: PhantomData<Rc<()>>,
+}
+
+impl Local {
+    /// An empty first level.
+    #[must_use]
+    pub fn new(shared: Arc<Sessions>) -> Self {
+        let counter = shared.cache.metrics.cache_hit("first");
+        Self {
+            shared,
+            slots: RefCell::default(),
+            hits: Cell::new(0),
+            counter,
+            here: PhantomData,
+        }
+    }
+
+    /// The sessions behind this first level.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Sessions> {
+        &self.shared
+    }
+
+    /// As [`Local::identify`] when that needs no waiting: no cookie, none of ours, or one whose session this core
+    /// remembers. `None`: call `identify`. Allocates nothing.
+    #[must_use]
+    pub fn try_identify(&self, values: &[&[u8]]) -> Option<Identified> {
+        self.at_once(&self.shared.tokens.read(values))
+    }
+
+    /// As [`Sessions::identify`], asking the first level before the shared cache and the store.
+    pub async fn identify(&self, values: &[&[u8]], grace: Duration) -> Identified {
+        let named = self.shared.tokens.read(values);
+        if let Some(identified) = self.at_once(&named) {
+            return identified;
+        }
+        self.report(0);
+        let identified = self.shared.ask(&named, grace).await;
+        if let Identified::Live(Live { entry, stale: None }) = &identified {
+            self.remember(entry);
+        }
+        identified
+    }
+
+    fn at_once(&self, named: &Named) -> Option<Identified> {
+        match named.digests() {
+            [] if named.any => Some(Identified::Dead),
+            [] => Some(Identified::Anonymous),
+            [digest] => self.remembered(digest).map(|entry| {
+                self.report(1);
+                Identified::Live(Live { entry, stale: None })
+            }),
+            _ => None,
+        }
+    }
+
+    fn remembered(&self, digest: &Digest) -> Option<Arc<Entry>> {
+        let slots = self.slots.borrow();
+        let entry = slots.get(slot(digest))?.as_ref()?;
+        let cache = &self.shared.cache;
+        let believed = entry.session.digest == *digest && cache.judge(entry, cache.time.moment()) == Verdict::Fresh;
+        believed.then(|| Arc::clone(entry))
+    }
+
+    fn remember(&self, entry: &Arc<Entry>) {
+        let mut slots = self.slots.borrow_mut();
+        if slots.is_empty() {
+            slots.resize(SLOTS, None);
+        }
+        slots[slot(&entry.session.digest)] = Some(Arc::clone(entry));
+    }
+
+    /// Adds to the hits and tells the shared counter now and then; with zero, at once.
+    fn report(&self, more: u64) {
+        let hits = self.hits.get() + more;
+        if hits >= REPORT || more == 0 {
+            self.counter.inc_by(hits);
+            self.hits.set(0);
+        } else {
+            self.hits.set(hits);
+        }
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.report(0);
+    }
+}
+
+/// Other bytes than the stripes use, so that two sessions that share a slot seldom share a stripe.
+fn slot(digest: &Digest) -> usize {
+    usize::from(u16::from_le_bytes([digest.0[2], digest.0[3]])) % SLOTS
+}

@@ -1,0 +1,235 @@
+use super::Entry;
+use super::Login;
+use super::Opened;
+use super::SessionError;
+use super::Sessions;
+use super::cache::Cache;
+use super::load::GUARD;
+use super::load::Loaded;
+use crate::model::Digest;
+use crate::model::Event;
+use crate::model::EventKind;
+use crate::model::NewSession;
+use crate::model::PublicId;
+use crate::model::Session;
+use crate::model::Timestamp;
+use crate::model::User;
+use crate::model::UserId;
+use crate::store::Call;
+use crate::store::Ended;
+use crate::store::Found;
+use crate::store::StoreError;
+use crate::store::Which;
+use std::future::Future;
+use std::sync::Arc;
+
+/// Most bytes of a user agent that are kept.
+const USER_AGENT: usize = 128;
+
+impl Sessions {
+    /// Opens a session: always a new token. The old session of that browser is ended, here before this returns. A dropped
+    /// future opens it all the same; nobody holds its token then.
+    ///
+    /// # Errors
+    /// See [`SessionError`]; nothing was opened then.
+    pub async fn open(&self, login: Login) -> Result<Opened, SessionError> {
+        let (digest, cookie_value) = self.tokens.mint().ok_or(SessionError::Randomness)?;
+        let now = self.now();
+        let public_id = new_public_id(now)?;
+        let session = self.draw_up(&login, digest, public_id, now);
+        let event = Event {
+            user: Some(login.user.id),
+            username: Some(login.user.username.to_string()),
+            session: Some(public_id),
+            address: Some(login.address),
+            ..Event::new(now, EventKind::LoginSucceeded, login.user.username.as_str())
+        };
+        let new = NewSession {
+            session,
+            replaces: login.replaces,
+        };
+        let cache = Arc::clone(&self.cache);
+        let entry = self
+            .on_control(async move { cache.open(new, login.user, event).await })
+            .await?;
+        Ok(Opened { entry, cookie_value })
+    }
+
+    fn draw_up(&self, login: &Login, digest: Digest, public_id: PublicId, now: Timestamp) -> Session {
+        let lifetime = if login.remember {
+            self.settings.remember_lifetime
+        } else {
+            self.settings.lifetime
+        };
+        let ends_at = now.plus(lifetime);
+        Session {
+            digest,
+            public_id,
+            user: login.user.id,
+            created_at: now,
+            authenticated_at: now,
+            last_seen_at: now,
+            expires_at: now.plus(self.settings.idle_timeout).min(ends_at),
+            ends_at,
+            remembered: login.remember,
+            methods: login.methods.clone(),
+            user_agent: login.user_agent.as_deref().map(cut),
+            device: None,
+            first_address: Some(login.address),
+            last_address: Some(login.address),
+            data: None,
+        }
+    }
+
+    /// Ends sessions and forgets them in every cache of this process before it returns. A dropped future ends them all
+    /// the same.
+    ///
+    /// # Errors
+    /// The store's. Then it is not known that they were ended, and none of them is believed without asking again.
+    pub async fn end(&self, which: Which, event: Event) -> Result<Vec<Ended>, SessionError> {
+        let cache = Arc::clone(&self.cache);
+        self.on_control(async move { cache.end(which, event).await }).await
+    }
+
+    /// Forgets sessions that somebody ended in the store.
+    pub fn forget(&self, ended: &[Ended]) {
+        for one in ended {
+            self.cache.stripes.forget(&one.digest);
+        }
+    }
+
+    /// Forgets what is known of a user who was changed in the store: name, groups, state, sessions.
+    pub fn forget_user(&self, user: UserId) {
+        self.cache.stripes.forget_user(user);
+    }
+
+    /// Forgets everything.
+    pub fn forget_all(&self) {
+        self.cache.stripes.forget_all();
+    }
+
+    /// Sessions as the store has them, newest first, after `after`, at most `limit`, of one user or all, over or not.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn list(
+        &self,
+        user: Option<UserId>,
+        after: Option<PublicId>,
+        limit: u32,
+    ) -> Result<Vec<Found>, SessionError> {
+        let cache = Arc::clone(&self.cache);
+        self.on_control(async move { Ok(cache.guarded(cache.store.list_sessions(user, after, limit)).await?) })
+            .await
+    }
+
+    /// The session with this public id as the store has it, over or not.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn show(&self, id: PublicId) -> Result<Option<Found>, SessionError> {
+        let cache = Arc::clone(&self.cache);
+        self.on_control(async move { Ok(cache.guarded(cache.store.find_session_by_public_id(id)).await?) })
+            .await
+    }
+
+    async fn on_control<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, SessionError>> + Send + 'static,
+    ) -> Result<T, SessionError> {
+        let done = self.cache.control.spawn(work).await;
+        // The runtime ended or the work panicked: nobody knows how far it came, as with a call that timed out.
+        done.unwrap_or(Err(SessionError::Store(StoreError::TimedOut)))
+    }
+}
+
+impl Cache {
+    /// `call`, ended when the store does not do that itself.
+    pub(super) async fn guarded<T>(&self, call: Call<'_, T>) -> Result<T, StoreError> {
+        tokio::time::timeout(GUARD, call)
+            .await
+            .unwrap_or(Err(StoreError::TimedOut))
+    }
+
+    async fn open(&self, new: NewSession, user: User, event: Event) -> Result<Arc<Entry>, SessionError> {
+        let session = new.session.clone();
+        let replaces = new.replaces;
+        let opened = self.guarded(self.store.open_session(new, event)).await;
+        // On an error too: whether it was carried out is not known.
+        if let Some(replaced) = replaces {
+            self.stripes.forget(&replaced);
+        }
+        if let Ok(Some(ended)) = &opened {
+            self.stripes.forget(&ended.digest);
+        }
+        match opened {
+            Ok(_) => {}
+            Err(StoreError::NoSuchUser) => return Err(SessionError::UserGone),
+            Err(error) => return Err(error.into()),
+        }
+        // Read back, not taken from the log-in: the user may have been changed since the password was checked.
+        let loaded = self.load(&session.digest).await;
+        self.keep(session.digest, &loaded).await;
+        match loaded {
+            Loaded::Found(entry) => Ok(entry),
+            Loaded::Absent(_) => Err(SessionError::UserGone),
+            Loaded::Unavailable => {
+                let stamps = self.stripes.standing(&session.digest, user.id);
+                Ok(Arc::new(Entry::new(session, user, self.time.elapsed(), stamps)))
+            }
+        }
+    }
+
+    async fn end(&self, which: Which, event: Event) -> Result<Vec<Ended>, SessionError> {
+        // Found by its digest first, so that an end that fails half-way need not make the cache forget everything.
+        let which = match which {
+            Which::Public(id) => match self.guarded(self.store.find_session_by_public_id(id)).await? {
+                Some(found) => Which::Digest(found.session.digest),
+                None => return Ok(Vec::new()),
+            },
+            other => other,
+        };
+        let ended = self.guarded(self.store.end_sessions(which.clone(), event)).await;
+        // On an error too: whether it was carried out is not known, and what may be ended is not believed.
+        match which {
+            Which::Digest(digest) => self.stripes.forget(&digest),
+            Which::User(user) => self.stripes.forget_user(user),
+            Which::Public(_) | Which::All => self.stripes.forget_all(),
+        }
+        let ended = ended?;
+        for one in &ended {
+            self.stripes.forget(&one.digest);
+        }
+        Ok(ended)
+    }
+}
+
+/// A version 7 UUID of `now` (RFC 9562, 5.7).
+fn new_public_id(now: Timestamp) -> Result<PublicId, SessionError> {
+    let mut random = [0_u8; 10];
+    getrandom::fill(&mut random).map_err(|_| SessionError::Randomness)?;
+    let millis = u64::try_from(now.as_micros() / 1_000).unwrap_or(0);
+    Ok(PublicId(
+        uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid(),
+    ))
+}
+
+/// The start of a user agent, whole characters, without controls (Postgres keeps no NUL).
+fn cut(text: &str) -> String {
+    let mut kept: String = text.chars().filter(|character| !character.is_control()).collect();
+    kept.truncate(kept.floor_char_boundary(USER_AGENT));
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_agent_is_cut_between_characters_and_holds_no_controls() {
+        assert_eq!(cut("Mozilla\u{0}\n"), "Mozilla");
+        let long = format!("{}é", "a".repeat(127));
+        assert_eq!(cut(&long), "a".repeat(127));
+        assert_eq!(cut(&"é".repeat(100)).len(), 128);
+    }
+}

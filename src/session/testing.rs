@@ -1,0 +1,372 @@
+//! A store for tests that can be late, down, and counts what it is asked.
+
+use super::CacheSettings;
+use super::CookieSettings;
+use super::Entry;
+use super::Local;
+use super::Login;
+use super::SameSite;
+use super::Secure;
+use super::Sessions;
+use super::Settings;
+use super::stripes::Stripes;
+use crate::clock::Clock;
+use crate::model::*;
+use crate::store::*;
+use crate::telemetry::Metrics;
+use secrecy::ExposeSecret;
+use secrecy::SecretSlice;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+use std::time::Duration;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+pub(super) const START: Timestamp = Timestamp::from_micros(1_769_860_800_000_000);
+pub(super) const IDLE: Duration = Duration::from_hours(12);
+pub(super) const LIFETIME: Duration = Duration::from_hours(7 * 24);
+pub(super) const MAX_AGE: Duration = Duration::from_secs(30);
+pub(super) const SHORT: Duration = Duration::from_secs(5);
+pub(super) const NO_GRACE: Duration = Duration::ZERO;
+
+pub(super) fn user(name: &str) -> User {
+    User {
+        id: UserId(Uuid::from_u128(
+            name.bytes().fold(0, |id, byte| id << 8 | u128::from(byte)),
+        )),
+        username: Username::parse(name).unwrap(),
+        email: None,
+        email_verified: false,
+        name: None,
+        groups: vec!["staff".to_owned()],
+        state: UserState::Active,
+        created_at: START,
+    }
+}
+
+pub(super) fn entry(name: &str) -> Entry {
+    let user = user(name);
+    let digest = Digest([7; 32]);
+    let session = Session {
+        digest,
+        public_id: PublicId(Uuid::from_u128(1)),
+        user: user.id,
+        created_at: START,
+        authenticated_at: START,
+        last_seen_at: START,
+        expires_at: START.plus(IDLE),
+        ends_at: START.plus(LIFETIME),
+        remembered: false,
+        methods: vec!["pwd".to_owned()],
+        user_agent: None,
+        device: None,
+        first_address: None,
+        last_address: None,
+        data: None,
+    };
+    let stamps = Stripes::new().standing(&digest, user.id);
+    Entry::new(session, user, Duration::ZERO, stamps)
+}
+
+/// Keeps sessions in memory.
+pub(super) struct FakeStore {
+    pub(super) users: Mutex<HashMap<UserId, User>>,
+    pub(super) rows: Mutex<HashMap<Digest, Session>>,
+    pub(super) events: Mutex<Vec<Event>>,
+    /// Look-ups begun.
+    pub(super) lookups: watch::Sender<usize>,
+    /// While true, look-ups that have read their row wait with it.
+    pub(super) late: watch::Sender<bool>,
+    /// While true, nothing can be asked; ends and opens are carried out all the same, unheard.
+    pub(super) down: watch::Sender<bool>,
+    pub(super) version: AtomicI64,
+    pub(super) clock: Mutex<Timestamp>,
+}
+
+impl FakeStore {
+    fn new() -> Self {
+        Self {
+            users: Mutex::default(),
+            rows: Mutex::default(),
+            events: Mutex::default(),
+            lookups: watch::Sender::new(0),
+            late: watch::Sender::new(false),
+            down: watch::Sender::new(false),
+            version: AtomicI64::new(1),
+            clock: Mutex::new(START),
+        }
+    }
+
+    pub(super) fn asked(&self) -> usize {
+        *self.lookups.borrow()
+    }
+
+    /// Waits until `count` look-ups were begun.
+    pub(super) async fn begun(&self, count: usize) {
+        let mut lookups = self.lookups.subscribe();
+        let wait = lookups.wait_for(|begun| *begun >= count);
+        drop(
+            tokio::time::timeout(Duration::from_secs(10), wait)
+                .await
+                .unwrap()
+                .unwrap(),
+        );
+    }
+
+    pub(super) fn is_down(&self, down: bool) {
+        self.down.send_replace(down);
+    }
+
+    pub(super) fn is_late(&self, late: bool) {
+        self.late.send_replace(late);
+    }
+
+    /// Deletes behind the gateway's back.
+    pub(super) fn delete(&self, digest: &Digest) {
+        self.rows.lock().unwrap().remove(digest);
+    }
+
+    fn up(&self) -> Result<(), StoreError> {
+        if *self.down.borrow() {
+            Err(StoreError::TimedOut)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn found(&self, digest: &Digest) -> Option<Found> {
+        let session = self.rows.lock().unwrap().get(digest).cloned()?;
+        let user = self.users.lock().unwrap().get(&session.user).cloned()?;
+        Some(Found { session, user })
+    }
+}
+
+fn never<T: Send + 'static>() -> Call<'static, T> {
+    Box::pin(async { Err(StoreError::NoSuchUser) })
+}
+
+impl Store for FakeStore {
+    fn find_session<'a>(&'a self, digest: &'a Digest) -> Call<'a, Option<Found>> {
+        Box::pin(async move {
+            let found = self.found(digest);
+            self.lookups.send_modify(|begun| *begun += 1);
+            let mut late = self.late.subscribe();
+            drop(late.wait_for(|late| !late).await.unwrap());
+            self.up()?;
+            Ok(found)
+        })
+    }
+
+    fn open_session(&self, new: NewSession, event: Event) -> Call<'_, Option<Ended>> {
+        Box::pin(async move {
+            let mut rows = self.rows.lock().unwrap();
+            if !self.users.lock().unwrap().contains_key(&new.session.user) {
+                return Err(StoreError::NoSuchUser);
+            }
+            let replaced = new.replaces.and_then(|digest| rows.remove(&digest));
+            rows.insert(new.session.digest, new.session);
+            self.events.lock().unwrap().push(event);
+            self.up()?;
+            Ok(replaced.map(|session| ended(&session)))
+        })
+    }
+
+    fn end_sessions(&self, which: Which, event: Event) -> Call<'_, Vec<Ended>> {
+        Box::pin(async move {
+            let meant = |session: &Session| match which {
+                Which::Digest(digest) => session.digest == digest,
+                Which::Public(id) => session.public_id == id,
+                Which::User(user) => session.user == user,
+                Which::All => true,
+            };
+            let gone: Vec<_> = self
+                .rows
+                .lock()
+                .unwrap()
+                .extract_if(|_, session| meant(session))
+                .collect();
+            self.events.lock().unwrap().push(event);
+            self.up()?;
+            Ok(gone.iter().map(|(_, session)| ended(session)).collect())
+        })
+    }
+
+    fn list_sessions(&self, _: Option<UserId>, _: Option<PublicId>, _: u32) -> Call<'_, Vec<Found>> {
+        never()
+    }
+
+    fn find_session_by_public_id(&self, id: PublicId) -> Call<'_, Option<Found>> {
+        Box::pin(async move {
+            self.up()?;
+            let digest = self
+                .rows
+                .lock()
+                .unwrap()
+                .values()
+                .find(|row| row.public_id == id)
+                .map(|row| row.digest);
+            Ok(digest.and_then(|digest| self.found(&digest)))
+        })
+    }
+
+    fn add_user(&self, _: NewUser, _: Event) -> Call<'_, ()> {
+        never()
+    }
+
+    fn find_credentials<'a>(&'a self, _: &'a str) -> Call<'a, Option<Credentials>> {
+        never()
+    }
+
+    fn find_user<'a>(&'a self, _: &'a Username) -> Call<'a, Option<User>> {
+        never()
+    }
+
+    fn list_users<'a>(&'a self, _: Option<&'a str>, _: Option<&'a Username>, _: u32) -> Call<'a, Vec<User>> {
+        never()
+    }
+
+    fn change_user(&self, _: UserId, _: UserChange, _: Event) -> Call<'_, Vec<Ended>> {
+        never()
+    }
+
+    fn delete_user(&self, _: UserId, _: Event) -> Call<'_, Vec<Ended>> {
+        never()
+    }
+
+    fn record(&self, event: Event) -> Call<'_, ()> {
+        Box::pin(async move {
+            self.events.lock().unwrap().push(event);
+            Ok(())
+        })
+    }
+
+    fn list_events(&self, _: Option<UserId>, _: u32) -> Call<'_, Vec<RecordedEvent>> {
+        never()
+    }
+
+    fn now(&self) -> Call<'_, Timestamp> {
+        Box::pin(async {
+            self.up()?;
+            Ok(*self.clock.lock().unwrap())
+        })
+    }
+
+    fn data_version(&self) -> Call<'_, Option<i64>> {
+        Box::pin(async {
+            self.up()?;
+            Ok(Some(self.version.load(SeqCst)))
+        })
+    }
+
+    fn count(&self, _: Timestamp) -> Call<'_, Counts> {
+        never()
+    }
+
+    fn migrate(&self, _: bool) -> Call<'_, Vec<String>> {
+        never()
+    }
+
+    fn description(&self) -> String {
+        "fake".to_owned()
+    }
+
+    fn close(&self) -> Call<'_, ()> {
+        never()
+    }
+}
+
+fn ended(session: &Session) -> Ended {
+    Ended {
+        digest: session.digest,
+        public_id: session.public_id,
+        user: session.user,
+    }
+}
+
+/// A gateway's sessions over a fake store, with a clock that stands still.
+pub(super) struct Bench {
+    pub(super) store: Arc<FakeStore>,
+    pub(super) clock: Clock,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Bench {
+    pub(super) fn new() -> Self {
+        Self::over(Arc::new(FakeStore::new()), Clock::manual(START))
+    }
+
+    /// Another instance over the same store.
+    pub(super) fn over(store: Arc<FakeStore>, clock: Clock) -> Self {
+        let metrics = Arc::new(Metrics::new());
+        let control = tokio::runtime::Handle::current();
+        let sessions = Sessions::new(store.clone(), settings(), clock.clone(), control, Arc::clone(&metrics));
+        Self {
+            store,
+            clock,
+            sessions,
+            metrics,
+        }
+    }
+
+    pub(super) fn local(&self) -> Local {
+        Local::new(Arc::clone(&self.sessions))
+    }
+
+    pub(super) fn login(&self, name: &str) -> Login {
+        let user = user(name);
+        self.store.users.lock().unwrap().insert(user.id, user.clone());
+        Login {
+            user,
+            methods: vec!["pwd".to_owned()],
+            remember: false,
+            user_agent: Some("Mozilla".to_owned()),
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            replaces: None,
+        }
+    }
+
+    /// Signs `name` in: the cookie value and the digest.
+    pub(super) async fn open(&self, name: &str) -> (String, Digest) {
+        let opened = self.sessions.open(self.login(name)).await.unwrap();
+        (
+            opened.cookie_value.expose_secret().to_owned(),
+            opened.entry.session.digest,
+        )
+    }
+
+    /// The same, and forgets the cached copy.
+    pub(super) async fn open_cold(&self, name: &str) -> (String, Digest) {
+        let opened = self.open(name).await;
+        self.sessions.forget_all();
+        opened
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        secrets: vec![SecretSlice::from(vec![1; 32])],
+        cookie: CookieSettings {
+            name: "__Host-portcullis".to_owned(),
+            domains: Vec::new(),
+            secure: Secure::Always,
+            same_site: SameSite::Lax,
+            token_prefix: String::new(),
+        },
+        idle_timeout: IDLE,
+        lifetime: LIFETIME,
+        remember_lifetime: 4 * LIFETIME,
+        cache: CacheSettings {
+            capacity: 1_000,
+            max_age: MAX_AGE,
+            max_age_without_feed: SHORT,
+        },
+    }
+}
+
+pub(super) fn logout() -> Event {
+    Event::new(START, EventKind::LoggedOut, "anna")
+}

@@ -1,0 +1,138 @@
+use super::CacheSettings;
+use super::Sessions;
+use super::cache::Cache;
+use crate::model::Timestamp;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+/// How often SQLite is asked whether somebody else wrote.
+const POLL: Duration = Duration::from_millis(50);
+/// After which a poll counts as failed.
+const POLL_DEADLINE: Duration = Duration::from_secs(1);
+/// How often the database's clock is read.
+const CLOCK: Duration = Duration::from_secs(30);
+/// How often a failed reading is tried again, and the wall clock is looked at.
+const CLOCK_AGAIN: Duration = Duration::from_secs(1);
+/// A jump of the wall clock that is worth a new reading.
+const JUMP: Duration = Duration::from_secs(1);
+/// How often sessions are counted.
+const COUNT: Duration = Duration::from_secs(15);
+
+impl Sessions {
+    /// Background work, on the control runtime: polls SQLite's `data_version` every 50 ms, keeps the clock's offset to
+    /// the database, counts sessions. Ends with `stop`. While it does not run, the short bound holds.
+    pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        let cache = &*self.cache;
+        let work = async { tokio::join!(follow(cache, &self.settings.cache), keep_time(cache), count(cache)) };
+        stop.run_until_cancelled(work).await;
+        cache.set_bound(self.settings.cache.max_age_without_feed);
+    }
+}
+
+fn every(period: Duration) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+async fn follow(cache: &Cache, settings: &CacheSettings) {
+    let mut poll = Poll::default();
+    let mut ticks = every(POLL);
+    loop {
+        ticks.tick().await;
+        if poll.step(cache, settings).await.is_break() {
+            return;
+        }
+    }
+}
+
+/// What the last poll of the file saw.
+#[derive(Default)]
+pub(super) struct Poll {
+    version: Option<i64>,
+    failing: bool,
+}
+
+impl Poll {
+    /// Asks once. Breaks where the engine has no such number.
+    pub(super) async fn step(&mut self, cache: &Cache, settings: &CacheSettings) -> ControlFlow<()> {
+        match tokio::time::timeout(POLL_DEADLINE, cache.store.data_version()).await {
+            Ok(Ok(None)) => return ControlFlow::Break(()),
+            Ok(Ok(Some(version))) => self.saw(version, cache, settings),
+            Ok(Err(error)) => self.missed(cache, settings, &error),
+            Err(late) => self.missed(cache, settings, &late),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn saw(&mut self, version: i64, cache: &Cache, settings: &CacheSettings) {
+        let started = self.version.is_none();
+        if self.version.replace(version) != Some(version) {
+            cache.stripes.forget_all();
+        }
+        // Forgotten first: nothing from the time without a watch is believed by the long bound.
+        if started {
+            cache.set_bound(settings.max_age);
+            cache.metrics.feed_healthy.set(1);
+        }
+        if std::mem::take(&mut self.failing) {
+            tracing::info!("changes by other processes are seen again");
+        }
+    }
+
+    /// The number counts per connection, so it says nothing after an error; the next one makes everything forgotten.
+    fn missed(&mut self, cache: &Cache, settings: &CacheSettings, error: &(dyn std::error::Error + 'static)) {
+        self.version = None;
+        cache.set_bound(settings.max_age_without_feed);
+        cache.metrics.feed_healthy.set(0);
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::warn!(
+                error,
+                "changes by other processes are not seen; cached sessions are believed for a shorter time"
+            );
+        }
+    }
+}
+
+async fn keep_time(cache: &Cache) {
+    let mut ticks = every(CLOCK_AGAIN);
+    let mut read: Option<(Duration, Timestamp)> = None;
+    loop {
+        ticks.tick().await;
+        let lead = cache.time.wall_lead();
+        let holds = read.is_some_and(|(at, before)| {
+            cache.time.elapsed() < at.saturating_add(CLOCK) && lead.since(before).max(before.since(lead)) < JUMP
+        });
+        if !holds {
+            read = set_time(cache).await.map(|at| (at, lead));
+        }
+    }
+}
+
+/// Reads the database's clock; half of the time that it took is counted as the way back.
+pub(super) async fn set_time(cache: &Cache) -> Option<Duration> {
+    let asked = cache.time.elapsed();
+    let now = cache.guarded(cache.store.now()).await.ok()?;
+    let heard = cache.time.elapsed();
+    cache.time.set(now, asked + heard.saturating_sub(asked) / 2);
+    Some(heard)
+}
+
+async fn count(cache: &Cache) {
+    let active = cache.metrics.sessions("active");
+    let mut ticks = every(COUNT);
+    loop {
+        ticks.tick().await;
+        cache
+            .metrics
+            .cache_entries
+            .set(i64::try_from(cache.size().await).unwrap_or(i64::MAX));
+        // A count that fails leaves the last one standing; the look-ups say that the store is down.
+        if let Ok(counts) = cache.guarded(cache.store.count(cache.time.moment().now)).await {
+            active.set(i64::try_from(counts.sessions).unwrap_or(i64::MAX));
+        }
+    }
+}
