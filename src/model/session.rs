@@ -13,7 +13,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// The name of a session that people and logs may see: UUIDv7, never usable to sign in.
+/// The name of a session that people and logs may see: a UUID, version 7, never usable to sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(transparent)]
 pub struct PublicId(pub Uuid);

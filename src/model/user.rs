@@ -2,7 +2,7 @@ use super::Timestamp;
 use std::fmt;
 use uuid::Uuid;
 
-/// A user's key: UUIDv7, never reused.
+/// A user's key: a UUID, version 7, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(transparent)]
 pub struct UserId(pub Uuid);

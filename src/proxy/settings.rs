@@ -42,6 +42,8 @@ pub struct UpstreamSettings {
     pub idle: Duration,
     /// How long a connection may lie unused; below the application's own (Node closes after 5 s).
     pub keep_alive: Duration,
+    /// Most requests at once, over all cores; more are answered 503.
+    pub most_in_flight: usize,
 }
 
 /// One server.
@@ -62,6 +64,10 @@ pub enum Balance {
 
 /// One route: host and path, the rule, the upstream.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own that an operator sets by name"
+)]
 pub struct RouteSettings {
     /// Name; a label in metrics, unique.
     pub name: String,

@@ -252,7 +252,7 @@ impl Metrics {
     }
 
     /// Failures of an upstream, all kinds at zero from here on.
-    #[must_use]
+    #[must_use = "the failures are counted by calling it"]
     pub fn upstream(&self, name: &str) -> impl Fn(UpstreamFailure) + Clone + 'static {
         let handles = UpstreamFailure::ALL.map(|kind| {
             self.upstream_failures.get_or_create_owned(&UpstreamKind {

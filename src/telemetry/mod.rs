@@ -1,7 +1,9 @@
 //! What is seen from outside: logs, access lines, metrics. No room's policy; called by every room.
 
+mod access;
 mod metrics;
 
+pub use access::{AccessLine, AccessLog};
 pub use metrics::{Metrics, RouteMetrics, UpstreamFailure};
 
 use std::path::PathBuf;

@@ -19,16 +19,9 @@ impl<'a> Iterator for CookiePairs<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let rest = self.0?;
-        let pair = match memchr(b';', rest) {
-            Some(end) => {
-                self.0 = Some(&rest[end + 1..]);
-                &rest[..end]
-            }
-            None => {
-                self.0 = None;
-                rest
-            }
-        };
+        let end = memchr(b';', rest);
+        self.0 = end.map(|end| &rest[end + 1..]);
+        let pair = end.map_or(rest, |end| &rest[..end]);
         Some(match memchr(b'=', pair) {
             Some(at) => (pair[..at].trim_ascii(), pair[at + 1..].trim_ascii()),
             None => (&[], pair.trim_ascii()),

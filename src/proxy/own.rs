@@ -1,0 +1,196 @@
+//! Requests that the gateway answers itself: its pages, its health, the way to https.
+
+use super::body::Outgoing;
+use super::core::Core;
+use super::intake;
+use super::intake::Arrived;
+use super::intake::Client;
+use super::intake::Context;
+use super::refusal::Refusal;
+use super::trip::Trip;
+use crate::web::Arrival;
+use crate::web::Audience;
+use crate::web::Desk;
+use crate::web::Exchange;
+use crate::web::RequestId;
+use crate::web::Scheme;
+use crate::web::own_headers;
+use bytes::Bytes;
+use http::HeaderMap;
+use http::HeaderValue;
+use http::Method;
+use http::Request;
+use http::Response;
+use http::StatusCode;
+use http::Version;
+use http::header::CACHE_CONTROL;
+use http::header::EXPIRES;
+use http::header::LOCATION;
+use http::header::PRAGMA;
+use http_body_util::BodyExt;
+use http_body_util::Limited;
+use hyper::body::Incoming;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most bytes of a body to one of our own desks.
+const MOST_BODY: usize = 64 * 1024;
+/// Longest that reading it, and answering it, may take: a log-in waits in a queue for its turn.
+const READING: Duration = Duration::from_secs(20);
+const ANSWERING: Duration = Duration::from_mins(1);
+
+/// What a refusal needs of a request, taken before the request is gone.
+pub(super) struct Refused {
+    audience: Audience,
+    safe_method: bool,
+    http1: bool,
+    host: String,
+    https: bool,
+    uri: Option<http::Uri>,
+}
+
+impl Refused {
+    pub(super) fn of(request: &Request<Incoming>, arrival: &Arrival) -> Self {
+        let person = arrival.fault.is_none() && intake::audience(request) == Audience::Person;
+        let host = request
+            .headers()
+            .get(http::header::HOST)
+            .and_then(|host| host.to_str().ok());
+        let host = host
+            .or_else(|| request.uri().authority().map(http::uri::Authority::as_str))
+            .unwrap_or_default();
+        Self {
+            audience: if person { Audience::Person } else { Audience::Script },
+            safe_method: matches!(*request.method(), Method::GET | Method::HEAD),
+            http1: request.version() != Version::HTTP_2,
+            host: host.to_owned(),
+            https: arrival.peer.listener.scheme == Scheme::Https,
+            uri: arrival.fault.is_none().then(|| request.uri().clone()),
+        }
+    }
+
+    pub(super) fn context(&self, request_id: RequestId) -> Context<'_> {
+        let target = self
+            .uri
+            .as_ref()
+            .and_then(http::Uri::path_and_query)
+            .map_or("/", http::uri::PathAndQuery::as_str);
+        Context {
+            audience: self.audience,
+            safe_method: self.safe_method,
+            http1: self.http1,
+            host: self.host.split(':').next().unwrap_or_default(),
+            https: self.https,
+            target,
+            request_id,
+        }
+    }
+}
+
+/// Hands a whole request to the portal and waits for its answer.
+pub(super) async fn portal(core: &Core, arrived: Arrived, trip: &mut Trip) -> Result<Response<Outgoing>, Refusal> {
+    trip.metrics = core.portal_metrics();
+    let Arrived { request, client, .. } = arrived;
+    ask(core, Arc::clone(&core.shared().around.portal), request, client).await
+}
+
+/// Health, metrics and the operators' side.
+pub(super) async fn admin(
+    core: &Core,
+    request: Request<Incoming>,
+    arrival: Arrival,
+    trip: &mut Trip,
+) -> Result<Response<Outgoing>, Refusal> {
+    trip.metrics = core.admin_metrics();
+    let Arrived { request, client, .. } = intake::take_in(request, arrival, &core.shared().settings, trip.request_id)?;
+    ask(core, Arc::clone(&core.shared().around.admin), request, client).await
+}
+
+async fn ask(
+    core: &Core,
+    desk: Arc<dyn Desk>,
+    request: Request<Incoming>,
+    client: Client,
+) -> Result<Response<Outgoing>, Refusal> {
+    let (parts, body) = request.into_parts();
+    let body = match tokio::time::timeout(READING, Limited::new(body, MOST_BODY).collect()).await {
+        Ok(Ok(collected)) => collected.to_bytes(),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => return Err(Refusal::BodyTooLarge),
+        Ok(Err(_)) => return Err(Refusal::Malformed("body")),
+        Err(_) => return Err(Refusal::BodyTimeout),
+    };
+    let exchange = Exchange {
+        method: parts.method,
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().map(str::to_owned),
+        headers: parts.headers,
+        body,
+        address: client.address,
+        scheme: client.scheme,
+        host: client.host,
+        port: client.port,
+        request_id: client.request_id,
+    };
+    let head = exchange.method == Method::HEAD;
+    // On the control runtime: a browser that goes away does not cancel a log-in half-way.
+    let task = core
+        .shared()
+        .around
+        .control
+        .spawn(async move { desk.answer(exchange).await });
+    let Ok(Ok(answer)) = tokio::time::timeout(ANSWERING, task).await else {
+        return Err(Refusal::Internal);
+    };
+    Ok(answer.map(|body| Outgoing::whole(if head { Bytes::new() } else { body })))
+}
+
+/// The same address over https, for hosts that are served and methods that lose nothing on the way.
+pub(super) fn redirect(
+    core: &Core,
+    request: &Request<Incoming>,
+    arrival: Arrival,
+    trip: &mut Trip,
+) -> Result<Response<Outgoing>, Refusal> {
+    let shared = core.shared();
+    if let Some(fault) = arrival.fault {
+        return Err(Refusal::Head(fault));
+    }
+    let client = intake::client_of(request, arrival.peer, &shared.settings, trip.request_id)?;
+    trip.came_from(&client);
+    if !shared.routes.knows(&client.host) {
+        return Err(Refusal::UnknownHost);
+    }
+    let port = shared
+        .around
+        .https_port
+        .filter(|_| matches!(*request.method(), Method::GET | Method::HEAD));
+    let Some(port) = port else {
+        return Err(Refusal::PlainHttp);
+    };
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("/", http::uri::PathAndQuery::as_str);
+    if !target.starts_with('/') {
+        return Err(Refusal::Malformed("target"));
+    }
+    let location = match port {
+        443 => format!("https://{}{target}", client.host),
+        port => format!("https://{}:{port}{target}", client.host),
+    };
+    let mut answer = Response::new(Outgoing::whole(Bytes::new()));
+    *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    answer.headers_mut().insert(
+        LOCATION,
+        HeaderValue::try_from(location).map_err(|_| Refusal::Malformed("target"))?,
+    );
+    own_headers(&mut answer, trip.request_id);
+    Ok(answer)
+}
+
+/// An answer that says nothing of its own privacy is the user's own: no cache in between may give it to another.
+pub(super) fn keep_private(headers: &mut HeaderMap) {
+    if !headers.contains_key(CACHE_CONTROL) && !headers.contains_key(EXPIRES) && !headers.contains_key(PRAGMA) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
+}
