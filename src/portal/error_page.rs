@@ -89,7 +89,7 @@ impl<'a> ErrorPage<'a> {
     pub fn sign_in_then_send_again(login: &'a str, request_id: RequestId, name: Option<&'a str>) -> Self {
         Self {
             action: Some(Action {
-                label: "Sign in in a new tab",
+                label: "Open the sign-in page",
                 href: login,
                 new_tab: true,
             }),
@@ -134,7 +134,7 @@ fn access_words(status: StatusCode) -> Words {
         401 => (
             "Please sign in first",
             "You are not signed in, so what you sent was not passed on.",
-            "Sign in in a new tab, come back to this page, go back one step and send it again.",
+            "Open the sign-in page in a new tab. Then come back to this one, go one page back and send it again.",
         ),
         403 => (
             "You can't open this",

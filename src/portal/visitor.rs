@@ -199,7 +199,7 @@ fn wants_page(exchange: &Exchange) -> bool {
 fn in_words(at: Timestamp) -> String {
     OffsetDateTime::from(at)
         .format(format_description!(
-            "[day padding:none] [month repr:long] [year], [hour]:[minute] UTC"
+            "[day padding:none] [month repr:long] [year], [hour]:[minute]\u{a0}UTC"
         ))
         .unwrap_or_else(|_| at.to_string())
 }
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn a_moment_is_told_in_words() {
         let at = Timestamp::from_micros(1_769_860_800_000_000);
-        assert_eq!(in_words(at), "31 January 2026, 12:00 UTC");
+        assert_eq!(in_words(at), "31 January 2026, 12:00\u{a0}UTC");
     }
 
     #[test]
