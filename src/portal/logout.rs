@@ -10,7 +10,7 @@ use crate::model::EventKind;
 use crate::session::Identified;
 use crate::session::Live;
 use crate::session::SessionError;
-use crate::store::Which;
+use crate::session::Which;
 use crate::web::Answer;
 use crate::web::Audience;
 use crate::web::Exchange;
