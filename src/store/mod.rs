@@ -1,19 +1,39 @@
 //! Durable state: sessions, users, audit events, in Postgres or in one SQLite file.
 //!
-//! It does not decide who may sign in, and caches nothing. Called by session, account and audit. What must always hold:
-//! every call ends within `Settings::call_timeout`; a change and its audit event are one transaction; a call whose
-//! future is dropped is still carried out or rolled back whole (callers run it on the control runtime, see
-//! [`crate::session`]).
+//! It does not decide who may sign in or whether a session is over, and caches nothing.
+//!
+//! Called by session and account, on the control runtime, so that a client that goes away cancels nothing; opened by app
+//! and by the commands.
+//!
+//! What must always hold: every call but a migration ends within [`Settings::call_timeout`]; a change and its audit event
+//! are one transaction; a row that could not be asked for is never reported absent; nothing is asked of a schema that
+//! this program may not run beside. A call whose future is dropped is carried out whole or rolled back whole, and which
+//! of the two is not known.
+
+mod columns;
+mod error;
+mod migrate;
+mod open;
+mod pool;
+mod postgres;
+mod records;
+mod sqlite;
+mod statements;
+mod work;
+
+pub use error::StoreError;
+pub use open::{Role, open};
+pub use postgres::statements as postgres_statements;
+pub use records::{Counts, Credentials, Ended, Found, NewUser, RecordedEvent, UserChange, Which};
+pub use sqlite::statements as sqlite_statements;
 
 use crate::model::Digest;
 use crate::model::Event;
 use crate::model::NewSession;
 use crate::model::PublicId;
-use crate::model::Session;
 use crate::model::Timestamp;
 use crate::model::User;
 use crate::model::UserId;
-use crate::model::UserState;
 use crate::model::Username;
 use secrecy::SecretString;
 use std::future::Future;
@@ -57,124 +77,21 @@ pub enum Place {
     },
 }
 
-/// Why a call failed. `Unreachable`, `TimedOut` and `Failed` all mean *could not ask*.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// No connection could be made or the one at hand broke.
-    #[error("the database cannot be reached")]
-    Unreachable(#[source] sqlx::Error),
-    /// The call took longer than it may.
-    #[error("the database did not answer in time")]
-    TimedOut,
-    /// The database answered with an error.
-    #[error("the database refused a statement on {table}")]
-    Failed {
-        /// The table that it was about.
-        table: &'static str,
-        /// What it said.
-        #[source]
-        source: sqlx::Error,
-    },
-    /// The name or e-mail is taken, or belonged to a deleted user.
-    #[error("{0} is already taken")]
-    Taken(&'static str),
-    /// There is no such user.
-    #[error("there is no such user")]
-    NoSuchUser,
-    /// The schema is newer than this program can run beside.
-    #[error("the database was migrated by a newer version of portcullis ({found}); this one knows up to {known}")]
-    TooNew {
-        /// Version of the schema.
-        found: i64,
-        /// Greatest version known here.
-        known: i64,
-    },
-    /// Migrations are pending and `migrate = false`.
-    #[error("{0} migrations are pending; run `portcullis migrate`")]
-    Pending(usize),
-    /// Another gateway has the SQLite file.
-    #[error("{0} is already in use by another gateway; one SQLite file serves one gateway")]
-    InUse(PathBuf),
-    /// The SQLite file or its folder cannot be used.
-    #[error("cannot use {path}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-}
-
-/// A session and its user, found in one round trip.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// The session; may be over: the caller compares with its clock.
-    pub session: Session,
-    /// Its user, in whatever state.
-    pub user: User,
-}
-
-/// What a log-in must know of a user.
-#[derive(Clone, Debug)]
-pub struct Credentials {
-    /// The user.
-    pub user: User,
-    /// PHC string of the password; `None` when none was set.
-    pub password: Option<SecretString>,
-}
-
-/// A user to be added.
-#[derive(Clone, Debug)]
-pub struct NewUser {
-    /// The record.
-    pub user: User,
-    /// PHC string of the password.
-    pub password: Option<SecretString>,
-}
-
-/// A change to a user; `None` leaves a part as it is.
-#[derive(Clone, Debug, Default)]
-pub struct UserChange {
-    /// New PHC string of the password.
-    pub password: Option<SecretString>,
-    /// New state.
-    pub state: Option<UserState>,
-    /// New groups, sorted.
-    pub groups: Option<Vec<String>>,
-    /// Whether all sessions of the user end in the same transaction.
-    pub end_sessions: bool,
-}
-
-/// Which sessions to end.
-#[derive(Clone, Debug)]
-pub enum Which {
-    /// The one with this digest.
-    Digest(Digest),
-    /// The one with this public id.
-    Public(PublicId),
-    /// All of a user.
-    User(UserId),
-    /// All of everybody.
-    All,
-}
-
-/// A session that was ended, so that caches can forget it.
-#[derive(Clone, Copy, Debug)]
-pub struct Ended {
-    /// Its key.
-    pub digest: Digest,
-    /// Its public id.
-    pub public_id: PublicId,
-    /// Whose it was.
-    pub user: UserId,
-}
+/// What [`StoreError::Taken`] names.
+const USERNAME: &str = "the user name";
+const EMAIL: &str = "the e-mail address";
 
 /// A call under way.
 pub type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Durable state. Both engines pass one contract suite (`tests/it/store_contract.rs`).
 pub trait Store: Send + Sync + 'static {
+    /// Checks that this program may run beside the schema, and applies pending migrations where `migrate` is set. Until it
+    /// succeeded, every other call but [`Store::migrate`] is [`StoreError::NotReady`]. [`open`] has done it unless a
+    /// gateway could not reach its database; then it is to be repeated until it is `Ok`. May take as long as migrations do.
+    fn prepare(&self) -> Call<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
     /// The session with this digest and its user, in one round trip; `None` when there is none. Uses connections that
     /// only look-ups use.
     fn find_session<'a>(&'a self, digest: &'a Digest) -> Call<'a, Option<Found>>;
@@ -190,9 +107,11 @@ pub trait Store: Send + Sync + 'static {
     fn list_sessions(&self, user: Option<UserId>, after: Option<PublicId>, limit: u32) -> Call<'_, Vec<Found>>;
     /// The session with this public id.
     fn find_session_by_public_id(&self, id: PublicId) -> Call<'_, Option<Found>>;
-    /// Adds a user. `Taken` when name or e-mail belong, or the name belonged, to another.
+    /// Adds a user. `Taken` when name or e-mail belong, or the name belonged, to another; a name that is another's e-mail
+    /// address, or the other way round, is taken too.
     fn add_user(&self, new: NewUser, event: Event) -> Call<'_, ()>;
-    /// The user who signs in as `login`: a user name, or a lower-cased e-mail address.
+    /// The user who signs in as `login`: a user name, or a lower-cased e-mail address. No user's name is another's
+    /// address.
     fn find_credentials<'a>(&'a self, login: &'a str) -> Call<'a, Option<Credentials>>;
     /// The user with this name.
     fn find_user<'a>(&'a self, username: &'a Username) -> Call<'a, Option<User>>;
@@ -203,7 +122,8 @@ pub trait Store: Send + Sync + 'static {
         after: Option<&'a Username>,
         limit: u32,
     ) -> Call<'a, Vec<User>>;
-    /// Changes a user and writes `event`; returns the sessions that ended by it. `NoSuchUser` when there is none.
+    /// Changes a user and writes `event`; returns the sessions that ended by it: all, where the change says so or disables.
+    /// `NoSuchUser` when there is none.
     fn change_user(&self, user: UserId, change: UserChange, event: Event) -> Call<'_, Vec<Ended>>;
     /// Deletes a user with all sessions, keeps the name from being given out again, writes `event`.
     fn delete_user(&self, user: UserId, event: Event) -> Call<'_, Vec<Ended>>;
@@ -213,44 +133,16 @@ pub trait Store: Send + Sync + 'static {
     fn list_events(&self, user: Option<UserId>, limit: u32) -> Call<'_, Vec<RecordedEvent>>;
     /// The database's clock: one clock decides when sessions end.
     fn now(&self) -> Call<'_, Timestamp>;
-    /// A number that changes whenever another connection changed the file; `None` where the engine has none (Postgres).
+    /// A number that changes whenever another process changed the file (changes of this store do not count); `None` where
+    /// the engine has none (Postgres).
     fn data_version(&self) -> Call<'_, Option<i64>>;
     /// Numbers of users and unexpired sessions at `now`.
     fn count(&self, now: Timestamp) -> Call<'_, Counts>;
-    /// Takes the migrations' lock and applies what is pending; returns their names. Nothing is applied on `dry_run`.
+    /// Takes the migrations' lock and applies what is pending; returns their names. Nothing is applied on `dry_run`. Not
+    /// bound by `call_timeout` but by ten minutes.
     fn migrate(&self, dry_run: bool) -> Call<'_, Vec<String>>;
     /// Engine, host, user and schema for the start-up log; never a password.
     fn description(&self) -> String;
     /// Closes all connections, at most `call_timeout` long.
     fn close(&self) -> Call<'_, ()>;
-}
-
-/// An audit event as it was read back.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct RecordedEvent {
-    /// When.
-    pub at: Timestamp,
-    /// The word of [`crate::model::EventKind`].
-    pub kind: String,
-    /// Who did it.
-    pub actor: String,
-    /// Whom it concerns.
-    pub user: Option<UserId>,
-    /// Whom it concerns, as it was written at the time.
-    pub username: Option<String>,
-    /// Which session.
-    pub session: Option<PublicId>,
-    /// From which address.
-    pub address: Option<std::net::IpAddr>,
-    /// Why.
-    pub reason: Option<String>,
-}
-
-/// How much there is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Counts {
-    /// Users in any state.
-    pub users: u64,
-    /// Sessions that are not over.
-    pub sessions: u64,
 }

@@ -6,4 +6,5 @@
 pub mod client;
 pub mod gateway;
 pub mod postgres;
+pub mod store;
 pub mod upstream;

@@ -1,0 +1,114 @@
+//! Which migrations there are and which are due. Files are only ever added: a test holds their digests.
+
+use super::StoreError;
+
+/// One step of the schema.
+#[derive(Debug)]
+pub(super) struct Migration {
+    /// The same in both engines, counted from 1.
+    pub(super) version: i64,
+    /// The file's name.
+    pub(super) name: &'static str,
+    /// The oldest program, by the greatest version that it knows, that may run beside the schema from here on. Only a
+    /// migration that takes something away raises it.
+    pub(super) oldest_compatible: i64,
+    /// What is run.
+    pub(super) sql: &'static str,
+}
+
+/// A step that a database says it has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Applied {
+    pub(super) version: i64,
+    pub(super) oldest_compatible: i64,
+}
+
+pub(super) const POSTGRES: &[Migration] = &[Migration {
+    version: 1,
+    name: "0001_foundation",
+    oldest_compatible: 1,
+    sql: include_str!("../../migrations/postgres/0001_foundation.sql"),
+}];
+
+pub(super) const SQLITE: &[Migration] = &[Migration {
+    version: 1,
+    name: "0001_foundation",
+    oldest_compatible: 1,
+    sql: include_str!("../../migrations/sqlite/0001_foundation.sql"),
+}];
+
+/// What of `all` is due, in order. Steps that only a newer program knows are left alone unless they exclude this one:
+/// two versions run side by side while instances are replaced.
+pub(super) fn due(all: &'static [Migration], applied: &[Applied]) -> Result<Vec<&'static Migration>, StoreError> {
+    let known = all.last().map_or(0, |migration| migration.version);
+    let needed = applied.iter().map(|step| step.oldest_compatible).max().unwrap_or(0);
+    if needed > known {
+        let found = applied.iter().map(|step| step.version).max().unwrap_or(0);
+        return Err(StoreError::TooNew { found, known });
+    }
+    let is_due = |migration: &&Migration| !applied.iter().any(|step| step.version == migration.version);
+    Ok(all.iter().filter(is_due).collect())
+}
+
+/// The names that people are shown.
+pub(super) fn names(migrations: &[&Migration]) -> Vec<String> {
+    migrations.iter().map(|migration| migration.name.to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Applied, Migration, POSTGRES, SQLITE, due};
+    use crate::store::StoreError;
+    use aws_lc_rs::digest;
+
+    const DIGESTS: &[(&str, &str, &str)] = &[(
+        "0001_foundation",
+        "452bcef022ebf3fc892ae31471098b37c6384077cb1ec31d6a50725ce44bbe6f",
+        "a887257f537d46443e4d7c13ca98414261b41b000e688738cda25a08dc36dca1",
+    )];
+
+    fn applied(version: i64, oldest_compatible: i64) -> Applied {
+        Applied {
+            version,
+            oldest_compatible,
+        }
+    }
+
+    #[test]
+    fn migrations_that_were_released_never_change() {
+        let hash = |migration: &Migration| hex::encode(digest::digest(&digest::SHA256, migration.sql.as_bytes()));
+        let found: Vec<_> = POSTGRES
+            .iter()
+            .zip(SQLITE)
+            .map(|(a, b)| (a.name, hash(a), hash(b)))
+            .collect();
+        let held: Vec<_> = DIGESTS
+            .iter()
+            .map(|(name, a, b)| (*name, (*a).to_owned(), (*b).to_owned()))
+            .collect();
+        assert_eq!(found, held);
+    }
+
+    #[test]
+    fn both_engines_have_the_same_steps_numbered_without_gaps() {
+        assert_eq!(POSTGRES.len(), SQLITE.len());
+        for (index, (one, other)) in POSTGRES.iter().zip(SQLITE).enumerate() {
+            assert_eq!(
+                (one.version, one.name, one.oldest_compatible),
+                (other.version, other.name, other.oldest_compatible)
+            );
+            assert_eq!(usize::try_from(one.version), Ok(index + 1));
+            assert!(one.oldest_compatible <= one.version);
+        }
+    }
+
+    #[test]
+    fn steps_of_a_newer_program_are_left_alone_unless_they_exclude_this_one() {
+        let known = POSTGRES.len();
+        let next = i64::try_from(known).unwrap() + 1;
+        assert_eq!(due(POSTGRES, &[]).unwrap().len(), known);
+        assert_eq!(due(POSTGRES, &[applied(next, 1)]).unwrap().len(), known);
+        let excluded = due(POSTGRES, &[applied(1, 1), applied(next, next)]);
+        assert!(matches!(excluded, Err(StoreError::TooNew { found, .. }) if found == next));
+    }
+}

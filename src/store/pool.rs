@@ -1,0 +1,170 @@
+//! Connections at rest and on loan.
+//!
+//! sqlx has a pool, but it asks the server once more after every call (without a deadline, so that a server that stops
+//! answering keeps the connection for ever), and tries a refused connection again until its time is over, so that an
+//! outage costs every request the whole time of a call. Here a connection that is not given back is closed: a call that
+//! is dropped half-way, timed out or failed leaves nothing behind in the pool.
+
+use super::StoreError;
+use super::error::is_broken;
+use crate::clock::Clock;
+use futures_util::future::BoxFuture;
+use sqlx::Connection;
+use std::ops::Deref;
+use std::ops::DerefMut;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
+
+/// Calls that may wait for a connection of one pool; by then those at the end would be late anyway.
+const MOST_WAITING: usize = 4096;
+
+/// Makes a connection.
+pub(super) type Connect<C> = Box<dyn Fn() -> BoxFuture<'static, Result<C, sqlx::Error>> + Send + Sync>;
+
+/// At most so many connections to one place.
+pub(super) struct Pool<C> {
+    connect: Connect<C>,
+    permits: Arc<Semaphore>,
+    waiting: Semaphore,
+    resting: Mutex<Vec<Kept<C>>>,
+    longest_rest: Option<Duration>,
+    made: AtomicU64,
+    clock: Clock,
+}
+
+struct Kept<C> {
+    connection: C,
+    serial: u64,
+    since: Duration,
+}
+
+impl<C: Connection> Pool<C> {
+    /// At most `most` connections. One that rested longer than `longest_rest` is not used again: firewalls forget
+    /// connections silently.
+    pub(super) fn new(connect: Connect<C>, most: u32, longest_rest: Option<Duration>, clock: Clock) -> Arc<Self> {
+        Arc::new(Self {
+            connect,
+            permits: Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(1).max(1))),
+            waiting: Semaphore::new(MOST_WAITING),
+            resting: Mutex::new(Vec::new()),
+            longest_rest,
+            made: AtomicU64::new(0),
+            clock,
+        })
+    }
+
+    /// A connection, waited for or made. The caller's deadline bounds the wait.
+    pub(super) async fn lease(self: &Arc<Self>) -> Result<Lease<C>, StoreError> {
+        let place = self.waiting.try_acquire().map_err(|_| StoreError::TimedOut)?;
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        drop(place);
+        let permit = permit.map_err(|_| StoreError::Unreachable(sqlx::Error::PoolClosed))?;
+        let used = self.take_rested();
+        let fresh = used.is_none();
+        let kept = match used {
+            Some(kept) => kept,
+            None => self.make().await.map_err(StoreError::Unreachable)?,
+        };
+        Ok(Lease {
+            kept: Some(kept),
+            pool: Arc::clone(self),
+            permit,
+            fresh,
+        })
+    }
+
+    /// Closes every connection at rest; leased ones are closed when they come back.
+    pub(super) async fn close(&self) {
+        self.permits.close();
+        let resting = std::mem::take(&mut *self.lock());
+        for kept in resting {
+            // Nothing is lost when the other side is gone already.
+            drop(kept.connection.close().await);
+        }
+    }
+
+    async fn make(&self) -> Result<Kept<C>, sqlx::Error> {
+        Ok(Kept {
+            connection: (self.connect)().await?,
+            serial: self.made.fetch_add(1, Ordering::Relaxed),
+            since: self.clock.elapsed(),
+        })
+    }
+
+    /// The one used last, so that those not needed grow old and are closed.
+    fn take_rested(&self) -> Option<Kept<C>> {
+        let mut resting = self.lock();
+        let now = self.clock.elapsed();
+        if let Some(longest) = self.longest_rest {
+            resting.retain(|kept| now.saturating_sub(kept.since) <= longest);
+        }
+        resting.pop()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Kept<C>>> {
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection on loan. Closed when dropped; [`Lease::give_back`] is for connections that can go on.
+pub(super) struct Lease<C: Connection> {
+    kept: Option<Kept<C>>,
+    pool: Arc<Pool<C>>,
+    permit: OwnedSemaphorePermit,
+    fresh: bool,
+}
+
+impl<C: Connection> Lease<C> {
+    /// Puts the connection to rest for the next call.
+    pub(super) fn give_back(mut self) {
+        if let Some(mut kept) = self.kept.take()
+            && !self.pool.permits.is_closed()
+        {
+            kept.since = self.pool.clock.elapsed();
+            self.pool.lock().push(kept);
+        }
+        drop(self.permit);
+    }
+
+    /// Whether `error` may come only of this connection having rested: the server was restarted meanwhile. Then all
+    /// others at rest broke with it and are dropped here.
+    pub(super) fn was_stale(&self, error: &sqlx::Error) -> bool {
+        let stale = !self.fresh && is_broken(error);
+        if stale {
+            self.pool.lock().clear();
+        }
+        stale
+    }
+
+    /// A number that no other connection of this pool had.
+    pub(super) fn serial(&self) -> u64 {
+        self.kept.as_ref().map_or(0, |kept| kept.serial)
+    }
+}
+
+impl<C: Connection> Deref for Lease<C> {
+    type Target = C;
+
+    fn deref(&self) -> &C {
+        &self
+            .kept
+            .as_ref()
+            .expect("taken only by give_back, which ends the lease")
+            .connection
+    }
+}
+
+impl<C: Connection> DerefMut for Lease<C> {
+    fn deref_mut(&mut self) -> &mut C {
+        &mut self
+            .kept
+            .as_mut()
+            .expect("taken only by give_back, which ends the lease")
+            .connection
+    }
+}

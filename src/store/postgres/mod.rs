@@ -1,0 +1,240 @@
+//! State on a Postgres server, shared by any number of gateways.
+
+mod connect;
+mod events;
+mod migrate;
+mod rows;
+mod sessions;
+mod statements;
+mod users;
+
+use super::Call;
+use super::Place;
+use super::Settings;
+use super::Store;
+use super::StoreError;
+use super::columns;
+use super::pool::Pool;
+use super::records::{Counts, Credentials, Ended, Found, NewUser, RecordedEvent, UserChange, Which};
+use super::work;
+use super::work::Work;
+use super::work::within;
+use crate::clock::Clock;
+use crate::model::Digest;
+use crate::model::Event;
+use crate::model::NewSession;
+use crate::model::PublicId;
+use crate::model::Timestamp;
+use crate::model::User;
+use crate::model::UserId;
+use crate::model::Username;
+use sqlx::AssertSqlSafe;
+use sqlx::PgConnection;
+use sqlx::Row;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
+use sqlx::query::Query;
+use statements::Statements;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use time::OffsetDateTime;
+
+type PgPool = Pool<PgConnection>;
+type Begun = Work<sqlx::Postgres>;
+
+/// How long migrations may take, waiting for another instance's included.
+const MIGRATIONS: Duration = Duration::from_mins(10);
+
+/// A Postgres server.
+pub(super) struct Postgres {
+    sql: Statements,
+    /// Look-ups have connections of their own, so that nothing slow stands before them.
+    lookups: Arc<PgPool>,
+    others: Arc<PgPool>,
+    limit: Duration,
+    named_statements: bool,
+    /// Name of the lock under which users are added.
+    names_lock: String,
+    direct: PgConnectOptions,
+    schema: String,
+    migrate: bool,
+    ready: AtomicBool,
+    description: String,
+}
+
+/// Every statement on tables in `schema`, by name; for the test that prepares them all.
+#[must_use]
+pub fn statements(schema: &str) -> Vec<(&'static str, String)> {
+    Statements::in_schema(schema).all()
+}
+
+impl Postgres {
+    /// Connects to nothing yet.
+    pub(super) fn new(settings: &Settings, clock: Clock) -> Result<Self, StoreError> {
+        let Place::Postgres {
+            url,
+            direct_url,
+            schema,
+        } = &settings.place
+        else {
+            return Err(StoreError::Url("it names no Postgres server"));
+        };
+        let options = connect::options(url, settings)?;
+        let direct = direct_url
+            .as_ref()
+            .map(|url| connect::options(url, settings))
+            .transpose()?;
+        let lookups = (settings.max_connections / 4).max(1);
+        let others = settings.max_connections.saturating_sub(lookups).max(1);
+        Ok(Self {
+            sql: Statements::in_schema(schema),
+            lookups: connect::pool(&options, settings, lookups, clock.clone()),
+            others: connect::pool(&options, settings, others, clock),
+            limit: settings.call_timeout,
+            named_statements: settings.prepared_statements,
+            names_lock: format!("portcullis users {schema}"),
+            description: connect::describe(&options, schema),
+            direct: direct.unwrap_or(options),
+            schema: schema.clone(),
+            migrate: settings.migrate,
+            ready: AtomicBool::new(false),
+        })
+    }
+
+    fn query(&self, sql: &Arc<str>) -> Query<'static, sqlx::Postgres, PgArguments> {
+        sqlx::query(AssertSqlSafe(Arc::clone(sql))).persistent(self.named_statements)
+    }
+
+    async fn read(
+        &self,
+        pool: &Arc<PgPool>,
+        table: &'static str,
+        query: impl Fn() -> Query<'static, sqlx::Postgres, PgArguments>,
+    ) -> Result<Vec<PgRow>, StoreError> {
+        self.check_ready()?;
+        work::read::<sqlx::Postgres>(pool, table, query).await
+    }
+
+    async fn begin(&self, table: &'static str) -> Result<Begun, StoreError> {
+        self.check_ready()?;
+        Work::begin(&self.others, table, "BEGIN").await
+    }
+
+    fn check_ready(&self) -> Result<(), StoreError> {
+        let ready = self.ready.load(Ordering::Acquire);
+        ready.then_some(()).ok_or(StoreError::NotReady)
+    }
+
+    async fn make_ready(&self) -> Result<(), StoreError> {
+        if self.check_ready().is_ok() {
+            return Ok(());
+        }
+        let due = within(self.limit, migrate::due(self)).await?;
+        if !due.is_empty() {
+            if !self.migrate {
+                return Err(StoreError::Pending(due.len()));
+            }
+            migrate::apply(self).await?;
+        }
+        self.ready.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    async fn ask_now(&self) -> Result<Timestamp, StoreError> {
+        let found = self.read(&self.others, "clock", || self.query(&self.sql.now)).await?;
+        let row = found.first().ok_or(StoreError::on("clock", sqlx::Error::RowNotFound))?;
+        rows::now(row).map_err(|error| StoreError::on("clock", error))
+    }
+
+    async fn ask_count(&self, now: Timestamp) -> Result<Counts, StoreError> {
+        let query = || self.query(&self.sql.count).bind(OffsetDateTime::from(now));
+        let found = self.read(&self.others, "sessions", query).await?;
+        let row = found
+            .first()
+            .ok_or(StoreError::on("sessions", sqlx::Error::RowNotFound))?;
+        let number = |column| row.try_get(column).map(columns::unsigned);
+        let failed = |error| StoreError::on("sessions", error);
+        Ok(Counts {
+            users: number("users").map_err(failed)?,
+            sessions: number("sessions").map_err(failed)?,
+        })
+    }
+}
+
+impl Store for Postgres {
+    fn prepare(&self) -> Call<'_, ()> {
+        within(MIGRATIONS, self.make_ready())
+    }
+    fn find_session<'a>(&'a self, digest: &'a Digest) -> Call<'a, Option<Found>> {
+        within(self.limit, sessions::find(self, digest))
+    }
+    fn open_session(&self, new: NewSession, event: Event) -> Call<'_, Option<Ended>> {
+        within(self.limit, sessions::open(self, new, event))
+    }
+    fn end_sessions(&self, which: Which, event: Event) -> Call<'_, Vec<Ended>> {
+        within(self.limit, async move { sessions::end(self, &which, event).await })
+    }
+    fn list_sessions(&self, user: Option<UserId>, after: Option<PublicId>, limit: u32) -> Call<'_, Vec<Found>> {
+        within(self.limit, sessions::list(self, user, after, limit))
+    }
+    fn find_session_by_public_id(&self, id: PublicId) -> Call<'_, Option<Found>> {
+        within(self.limit, sessions::find_by_public_id(self, id))
+    }
+    fn add_user(&self, new: NewUser, event: Event) -> Call<'_, ()> {
+        within(self.limit, users::add(self, new, event))
+    }
+    fn find_credentials<'a>(&'a self, login: &'a str) -> Call<'a, Option<Credentials>> {
+        within(self.limit, users::find_credentials(self, login))
+    }
+    fn find_user<'a>(&'a self, username: &'a Username) -> Call<'a, Option<User>> {
+        within(self.limit, users::find(self, username))
+    }
+    fn list_users<'a>(
+        &'a self,
+        search: Option<&'a str>,
+        after: Option<&'a Username>,
+        limit: u32,
+    ) -> Call<'a, Vec<User>> {
+        within(self.limit, users::list(self, search, after, limit))
+    }
+    fn change_user(&self, user: UserId, change: UserChange, event: Event) -> Call<'_, Vec<Ended>> {
+        within(self.limit, users::change(self, user, change, event))
+    }
+    fn delete_user(&self, user: UserId, event: Event) -> Call<'_, Vec<Ended>> {
+        within(self.limit, users::delete(self, user, event))
+    }
+    fn record(&self, event: Event) -> Call<'_, ()> {
+        within(self.limit, events::record(self, event))
+    }
+    fn list_events(&self, user: Option<UserId>, limit: u32) -> Call<'_, Vec<RecordedEvent>> {
+        within(self.limit, events::list(self, user, limit))
+    }
+    fn now(&self) -> Call<'_, Timestamp> {
+        within(self.limit, self.ask_now())
+    }
+    fn data_version(&self) -> Call<'_, Option<i64>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+    fn count(&self, now: Timestamp) -> Call<'_, Counts> {
+        within(self.limit, self.ask_count(now))
+    }
+    fn migrate(&self, dry_run: bool) -> Call<'_, Vec<String>> {
+        within(MIGRATIONS, async move {
+            if dry_run {
+                let due = within(self.limit, migrate::due(self)).await?;
+                return Ok(super::migrate::names(&due));
+            }
+            migrate::apply(self).await
+        })
+    }
+    fn description(&self) -> String {
+        self.description.clone()
+    }
+    fn close(&self) -> Call<'_, ()> {
+        within(self.limit, async move {
+            self.lookups.close().await;
+            self.others.close().await;
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,162 @@
+use super::Begun;
+use super::Postgres;
+use super::events;
+use super::rows;
+use super::sessions;
+use crate::model::Event;
+use crate::model::User;
+use crate::model::UserId;
+use crate::model::UserState;
+use crate::model::Username;
+use crate::store::EMAIL;
+use crate::store::StoreError;
+use crate::store::USERNAME;
+use crate::store::columns;
+use crate::store::records::Credentials;
+use crate::store::records::Ended;
+use crate::store::records::NewUser;
+use crate::store::records::UserChange;
+use crate::store::records::Which;
+use secrecy::ExposeSecret;
+use secrecy::SecretString;
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use time::OffsetDateTime;
+
+const TABLE: &str = "users";
+
+fn failed(error: sqlx::Error) -> StoreError {
+    StoreError::on(TABLE, error)
+}
+
+pub(super) async fn add(store: &Postgres, new: NewUser, event: Event) -> Result<(), StoreError> {
+    let mut work = store.begin(TABLE).await?;
+    let outcome = insert(store, &mut work, &new, &event).await;
+    work.settle(outcome).await
+}
+
+async fn insert(store: &Postgres, work: &mut Begun, new: &NewUser, event: &Event) -> Result<(), StoreError> {
+    let user = &new.user;
+    work.rows(
+        TABLE,
+        store.query(&store.sql.lock_names).bind(store.names_lock.as_str()),
+    )
+    .await?;
+    let names = store
+        .query(&store.sql.names_taken)
+        .bind(user.username.as_str())
+        .bind(user.email.as_deref());
+    for row in work.rows(TABLE, names).await? {
+        if row.try_get("username_taken").map_err(failed)? {
+            return Err(StoreError::Taken(USERNAME));
+        }
+        if row.try_get("email_taken").map_err(failed)? {
+            return Err(StoreError::Taken(EMAIL));
+        }
+    }
+    let statement = store
+        .query(&store.sql.insert_user)
+        .bind(user.id.0)
+        .bind(OffsetDateTime::from(user.created_at))
+        .bind(user.email_verified)
+        .bind(columns::state_word(user.state))
+        .bind(user.username.as_str())
+        .bind(user.email.as_deref())
+        .bind(user.name.as_deref())
+        .bind(new.password.as_ref().map(ExposeSecret::expose_secret))
+        .bind(&user.groups);
+    work.rows(TABLE, statement).await?;
+    events::write(store, work, event).await
+}
+
+pub(super) async fn find_credentials(store: &Postgres, login: &str) -> Result<Option<Credentials>, StoreError> {
+    let query = || store.query(&store.sql.find_credentials).bind(login);
+    let found = store.read(&store.others, TABLE, query).await?;
+    found.first().map(credentials).transpose().map_err(failed)
+}
+
+fn credentials(row: &PgRow) -> Result<Credentials, sqlx::Error> {
+    Ok(Credentials {
+        user: rows::user(row)?,
+        password: row.try_get::<Option<String>, _>("password")?.map(SecretString::from),
+    })
+}
+
+pub(super) async fn find(store: &Postgres, username: &Username) -> Result<Option<User>, StoreError> {
+    let query = || store.query(&store.sql.find_user).bind(username.as_str());
+    let found = store.read(&store.others, TABLE, query).await?;
+    found.first().map(rows::user).transpose().map_err(failed)
+}
+
+pub(super) async fn list(
+    store: &Postgres,
+    search: Option<&str>,
+    after: Option<&Username>,
+    limit: u32,
+) -> Result<Vec<User>, StoreError> {
+    let (after, search) = (after.map_or("", Username::as_str), search.unwrap_or_default());
+    let query = || {
+        store
+            .query(&store.sql.list_users)
+            .bind(after)
+            .bind(search)
+            .bind(i64::from(limit))
+    };
+    let found = store.read(&store.others, TABLE, query).await?;
+    found.iter().map(rows::user).collect::<Result<_, _>>().map_err(failed)
+}
+
+pub(super) async fn change(
+    store: &Postgres,
+    user: UserId,
+    change: UserChange,
+    event: Event,
+) -> Result<Vec<Ended>, StoreError> {
+    let mut work = store.begin(TABLE).await?;
+    let outcome = update(store, &mut work, user, &change, &event).await;
+    work.settle(outcome).await
+}
+
+async fn update(
+    store: &Postgres,
+    work: &mut Begun,
+    user: UserId,
+    change: &UserChange,
+    event: &Event,
+) -> Result<Vec<Ended>, StoreError> {
+    let locked = work.rows(TABLE, store.query(&store.sql.lock_user).bind(user.0)).await?;
+    let row = locked.first().ok_or(StoreError::NoSuchUser)?;
+    let groups: Vec<String> = row.try_get("groups").map_err(failed)?;
+    let statement = store
+        .query(&store.sql.update_user)
+        .bind(user.0)
+        .bind(change.password.as_ref().map(ExposeSecret::expose_secret))
+        .bind(change.state.map(columns::state_word))
+        .bind(change.groups_after(&groups));
+    work.rows(TABLE, statement).await?;
+    events::write(store, work, event).await?;
+    if change.end_sessions || change.state == Some(UserState::Disabled) {
+        return sessions::delete(store, work, &Which::User(user)).await;
+    }
+    Ok(Vec::new())
+}
+
+pub(super) async fn delete(store: &Postgres, user: UserId, event: Event) -> Result<Vec<Ended>, StoreError> {
+    let mut work = store.begin(TABLE).await?;
+    let outcome = remove(store, &mut work, user, &event).await;
+    work.settle(outcome).await
+}
+
+async fn remove(store: &Postgres, work: &mut Begun, user: UserId, event: &Event) -> Result<Vec<Ended>, StoreError> {
+    let locked = work.rows(TABLE, store.query(&store.sql.lock_user).bind(user.0)).await?;
+    let row = locked.first().ok_or(StoreError::NoSuchUser)?;
+    let username: String = row.try_get("username").map_err(failed)?;
+    let ended = sessions::delete(store, work, &Which::User(user)).await?;
+    let retire = store.query(&store.sql.retire_username).bind(username);
+    work.rows("retired_usernames", retire.bind(OffsetDateTime::from(event.at)))
+        .await?;
+    work.rows(TABLE, store.query(&store.sql.delete_user).bind(user.0))
+        .await?;
+    events::write(store, work, event).await?;
+    Ok(ended)
+}

@@ -1,0 +1,44 @@
+use super::Begun;
+use super::Sqlite;
+use super::rows;
+use crate::model::Event;
+use crate::model::UserId;
+use crate::store::StoreError;
+use crate::store::records::RecordedEvent;
+
+const TABLE: &str = "audit_events";
+
+/// Writes an event within the transaction of what it tells of.
+pub(super) async fn write(store: &Sqlite, work: &mut Begun, event: &Event) -> Result<(), StoreError> {
+    let statement = Sqlite::query(&store.sql.insert_event)
+        .bind(event.at.as_micros())
+        .bind(event.kind.as_str())
+        .bind(event.actor.as_str())
+        .bind(event.user.map(|user| user.0))
+        .bind(event.username.as_deref())
+        .bind(event.session.map(|session| session.0))
+        .bind(event.address.map(|address| address.to_string()))
+        .bind(event.reason);
+    work.rows(TABLE, statement).await.map(drop)
+}
+
+pub(super) async fn record(store: &Sqlite, event: Event) -> Result<(), StoreError> {
+    let mut work = store.begin(TABLE).await?;
+    let outcome = write(store, &mut work, &event).await;
+    work.settle(outcome).await
+}
+
+pub(super) async fn list(store: &Sqlite, user: Option<UserId>, limit: u32) -> Result<Vec<RecordedEvent>, StoreError> {
+    let query = || match user {
+        None => Sqlite::query(&store.sql.list_events).bind(i64::from(limit)),
+        Some(user) => Sqlite::query(&store.sql.list_events_of_user)
+            .bind(i64::from(limit))
+            .bind(user.0),
+    };
+    let found = store.read(&store.readers, TABLE, query).await?;
+    found
+        .iter()
+        .map(rows::event)
+        .collect::<Result<_, _>>()
+        .map_err(|error| StoreError::on(TABLE, error))
+}

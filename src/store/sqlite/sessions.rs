@@ -1,0 +1,149 @@
+use super::Begun;
+use super::Sqlite;
+use super::events;
+use super::rows;
+use crate::model::Digest;
+use crate::model::Event;
+use crate::model::NewSession;
+use crate::model::PublicId;
+use crate::model::Session;
+use crate::model::UserId;
+use crate::store::StoreError;
+use crate::store::columns;
+use crate::store::records::Ended;
+use crate::store::records::Found;
+use crate::store::records::Which;
+use sqlx::Row;
+use uuid::Uuid;
+
+const TABLE: &str = "sessions";
+
+pub(super) async fn find(store: &Sqlite, digest: &Digest) -> Result<Option<Found>, StoreError> {
+    let query = || Sqlite::query(&store.sql.find_session).bind(&digest.0[..]);
+    let found = store.read(&store.lookups, TABLE, query).await?;
+    found
+        .first()
+        .map(rows::found)
+        .transpose()
+        .map_err(|error| StoreError::on(TABLE, error))
+}
+
+pub(super) async fn find_by_public_id(store: &Sqlite, id: PublicId) -> Result<Option<Found>, StoreError> {
+    let query = || Sqlite::query(&store.sql.find_session_by_public_id).bind(id.0);
+    let found = store.read(&store.readers, TABLE, query).await?;
+    found
+        .first()
+        .map(rows::found)
+        .transpose()
+        .map_err(|error| StoreError::on(TABLE, error))
+}
+
+pub(super) async fn list(
+    store: &Sqlite,
+    user: Option<UserId>,
+    after: Option<PublicId>,
+    limit: u32,
+) -> Result<Vec<Found>, StoreError> {
+    let below = after.map_or(Uuid::max(), |after| after.0);
+    let query = || match user {
+        None => Sqlite::query(&store.sql.list_sessions)
+            .bind(below)
+            .bind(i64::from(limit)),
+        Some(user) => {
+            let of_user = Sqlite::query(&store.sql.list_sessions_of_user);
+            of_user.bind(below).bind(i64::from(limit)).bind(user.0)
+        }
+    };
+    let found = store.read(&store.readers, TABLE, query).await?;
+    found
+        .iter()
+        .map(rows::found)
+        .collect::<Result<_, _>>()
+        .map_err(|error| StoreError::on(TABLE, error))
+}
+
+pub(super) async fn open(store: &Sqlite, new: NewSession, event: Event) -> Result<Option<Ended>, StoreError> {
+    let mut work = store.begin(TABLE).await?;
+    let outcome = replace_and_insert(store, &mut work, new, &event).await;
+    work.settle(outcome).await
+}
+
+async fn replace_and_insert(
+    store: &Sqlite,
+    work: &mut Begun,
+    new: NewSession,
+    event: &Event,
+) -> Result<Option<Ended>, StoreError> {
+    let mut session = new.session;
+    let active = Sqlite::query(&store.sql.active_user).bind(session.user.0);
+    if work.rows("users", active).await?.is_empty() {
+        return Err(StoreError::NoSuchUser);
+    }
+    let mut replaced = None;
+    if let Some(digest) = new.replaces {
+        let taken = work
+            .rows(TABLE, Sqlite::query(&store.sql.take_session).bind(&digest.0[..]))
+            .await?;
+        if let Some(row) = taken.first() {
+            let ended = rows::ended(row).map_err(|error| StoreError::on(TABLE, error))?;
+            if ended.user == session.user && session.data.is_none() {
+                session.data = row.try_get("data").map_err(|error| StoreError::on(TABLE, error))?;
+            }
+            replaced = Some(ended);
+        }
+    }
+    insert(store, work, &session).await?;
+    events::write(store, work, event).await?;
+    Ok(replaced)
+}
+
+async fn insert(store: &Sqlite, work: &mut Begun, session: &Session) -> Result<(), StoreError> {
+    let statement = Sqlite::query(&store.sql.insert_session)
+        .bind(&session.digest.0[..])
+        .bind(session.public_id.0)
+        .bind(session.user.0)
+        .bind(session.created_at.as_micros())
+        .bind(session.authenticated_at.as_micros())
+        .bind(session.last_seen_at.as_micros())
+        .bind(session.expires_at.as_micros())
+        .bind(session.ends_at.as_micros())
+        .bind(columns::sweep_at(session.expires_at).as_micros())
+        .bind(session.remembered)
+        .bind(columns::methods_text(&session.methods))
+        .bind(session.user_agent.as_deref())
+        .bind(session.device.as_deref())
+        .bind(session.first_address.map(|address| address.to_string()))
+        .bind(session.last_address.map(|address| address.to_string()))
+        .bind(session.data.as_ref());
+    work.rows(TABLE, statement).await.map(drop)
+}
+
+pub(super) async fn end(store: &Sqlite, which: &Which, mut event: Event) -> Result<Vec<Ended>, StoreError> {
+    let mut work = store.begin(TABLE).await?;
+    let outcome = async {
+        let ended = delete(store, &mut work, which).await?;
+        if !ended.is_empty() {
+            Ended::tell(&ended, &mut event);
+            events::write(store, &mut work, &event).await?;
+        }
+        Ok(ended)
+    }
+    .await;
+    work.settle(outcome).await
+}
+
+/// Deletes sessions within a transaction.
+pub(super) async fn delete(store: &Sqlite, work: &mut Begun, which: &Which) -> Result<Vec<Ended>, StoreError> {
+    let statement = match which {
+        Which::Digest(digest) => Sqlite::query(&store.sql.end_by_digest).bind(digest.0.to_vec()),
+        Which::Public(id) => Sqlite::query(&store.sql.end_by_public_id).bind(id.0),
+        Which::User(user) => Sqlite::query(&store.sql.end_of_user).bind(user.0),
+        Which::All => Sqlite::query(&store.sql.end_all),
+    };
+    let deleted = work.rows(TABLE, statement).await?;
+    deleted
+        .iter()
+        .map(rows::ended)
+        .collect::<Result<_, _>>()
+        .map_err(|error| StoreError::on(TABLE, error))
+}

@@ -1,0 +1,54 @@
+use crate::store::statements::statements;
+
+const SESSION: &str = "s.digest, s.public_id, s.user_id, s.created_at, s.authenticated_at, s.last_seen_at, s.expires_at, \
+    s.ends_at, s.remembered, s.methods, s.user_agent, s.device, s.first_address, s.last_address, s.data";
+const USER: &str = "u.id, u.username, u.email, u.email_verified, u.name, u.groups, u.state, \
+    u.created_at AS user_created_at";
+const EVENT: &str = "e.at, e.kind, e.actor, e.user_id, e.username, e.session_id, e.address, e.reason";
+
+statements! {
+    find_session: "SELECT {session}, {user} FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.digest = $1";
+    find_session_by_public_id: "SELECT {session}, {user} FROM sessions s JOIN users u ON u.id = s.user_id
+        WHERE s.public_id = $1";
+    list_sessions: "SELECT {session}, {user} FROM sessions s JOIN users u ON u.id = s.user_id
+        WHERE s.public_id < $1 ORDER BY s.public_id DESC LIMIT $2";
+    list_sessions_of_user: "SELECT {session}, {user} FROM sessions s JOIN users u ON u.id = s.user_id
+        WHERE s.user_id = $3 AND s.public_id < $1 ORDER BY s.public_id DESC LIMIT $2";
+    active_user: "SELECT 1 AS active FROM users WHERE id = $1 AND state = 'active'";
+    take_session: "DELETE FROM sessions WHERE digest = $1 RETURNING digest, public_id, user_id, data";
+    insert_session: "INSERT INTO sessions (digest, public_id, user_id, created_at, authenticated_at, last_seen_at,
+        expires_at, ends_at, sweep_at, remembered, methods, user_agent, device, first_address, last_address, data)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+    end_by_digest: "DELETE FROM sessions WHERE digest = $1 RETURNING digest, public_id, user_id";
+    end_by_public_id: "DELETE FROM sessions WHERE public_id = $1 RETURNING digest, public_id, user_id";
+    end_of_user: "DELETE FROM sessions WHERE user_id = $1 RETURNING digest, public_id, user_id";
+    end_all: "DELETE FROM sessions RETURNING digest, public_id, user_id";
+    names_taken: "SELECT EXISTS (SELECT 1 FROM users WHERE username = $1 OR email = $1)
+        OR EXISTS (SELECT 1 FROM retired_usernames WHERE username = $1) AS username_taken,
+        EXISTS (SELECT 1 FROM users WHERE email = $2 OR username = $2) AS email_taken";
+    insert_user: "INSERT INTO users (id, created_at, email_verified, state, username, email, name, password, groups)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    find_credentials: "SELECT {user}, u.password FROM users u WHERE u.username = $1 OR u.email = $1
+        ORDER BY (u.username = $1) DESC LIMIT 1";
+    find_user: "SELECT {user} FROM users u WHERE u.username = $1";
+    list_users: "SELECT {user} FROM users u WHERE u.username > $1
+        AND ($2 = '' OR instr(u.username, $2) > 0 OR instr(u.email, $2) > 0) ORDER BY u.username LIMIT $3";
+    find_groups: "SELECT groups, username FROM users WHERE id = $1";
+    update_user: "UPDATE users SET password = COALESCE($2, password), state = COALESCE($3, state),
+        groups = COALESCE($4, groups) WHERE id = $1";
+    retire_username: "INSERT INTO retired_usernames (username, retired_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    delete_user: "DELETE FROM users WHERE id = $1";
+    insert_event: "INSERT INTO audit_events (at, kind, actor, user_id, username, session_id, address, reason)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    list_events: "SELECT {event} FROM audit_events e ORDER BY e.id DESC LIMIT $1";
+    list_events_of_user: "SELECT {event} FROM audit_events e WHERE e.user_id = $2 ORDER BY e.id DESC LIMIT $1";
+    data_version: "PRAGMA data_version";
+    count: "SELECT (SELECT count(*) FROM users) AS users,
+        (SELECT count(*) FROM sessions WHERE expires_at > $1 AND ends_at > $1) AS sessions";
+}
+
+impl Statements {
+    pub(super) fn new() -> Self {
+        Self::spelled(&[("{session}", SESSION), ("{user}", USER), ("{event}", EVENT)])
+    }
+}

@@ -1,0 +1,80 @@
+//! What every store must do. Each rule is one function, run on both engines.
+
+mod beside;
+mod events;
+mod schema;
+mod sessions;
+mod users;
+
+/// Runs each rule with a fresh store of each engine.
+macro_rules! contract {
+    ($($area:ident { $($rule:ident)* })*) => {
+        mod on_postgres {
+            $($(#[tokio::test]
+            async fn $rule() {
+                let opened = crate::support::store::on_postgres().await;
+                super::$area::$rule(&opened).await;
+            })*)*
+        }
+        mod on_sqlite {
+            $($(#[tokio::test]
+            async fn $rule() {
+                let opened = crate::support::store::on_sqlite().await;
+                super::$area::$rule(&opened).await;
+            })*)*
+        }
+    };
+}
+
+contract! {
+    sessions {
+        a_session_comes_back_as_it_was_written
+        a_session_without_the_optional_parts_comes_back_so
+        an_unknown_digest_is_absent
+        an_expired_session_is_still_found_and_the_caller_judges
+        a_log_in_ends_the_session_it_replaces
+        data_is_carried_over_for_the_same_user_only
+        a_replaced_session_that_is_gone_is_no_error
+        nobody_opens_a_session_for_a_disabled_or_missing_user
+        a_failed_log_in_leaves_the_replaced_session_alone
+        ending_tells_exactly_which_sessions_ended
+        ending_nothing_writes_no_event
+        ending_one_fills_in_the_event
+        sessions_are_listed_newest_first_in_pages
+        sessions_that_are_over_are_not_counted
+    }
+    users {
+        a_user_comes_back_as_they_were_added
+        a_user_signs_in_with_name_or_address
+        names_and_addresses_belong_to_one_user_only
+        the_name_of_a_deleted_user_is_never_given_out_again
+        a_user_who_was_not_added_leaves_no_event
+        users_are_listed_by_name_in_pages
+        a_search_takes_wildcards_for_letters
+        a_change_leaves_alone_what_it_does_not_name
+        groups_are_added_and_removed_from_what_the_user_has_by_then
+        disabling_ends_all_sessions_of_the_user_and_no_other
+        a_change_may_end_sessions_and_else_does_not
+        deleting_a_user_ends_their_sessions_and_keeps_the_log
+        a_missing_user_is_neither_changed_nor_deleted
+        a_disabling_under_way_is_not_overtaken_by_a_log_in
+        one_of_two_who_add_the_same_name_wins
+    }
+    events {
+        an_event_comes_back_as_it_was_written
+        events_are_listed_newest_first_of_one_user_or_all
+    }
+    beside {
+        a_command_beside_the_gateway_sees_and_changes_the_same_state
+        the_clock_is_the_databases
+        a_closed_store_answers_that_it_cannot_be_asked
+    }
+    schema {
+        migrating_twice_applies_nothing
+        a_newer_schema_that_allows_this_program_is_used
+        a_newer_schema_that_excludes_this_program_is_refused
+        a_dry_run_applies_nothing_and_pending_migrations_are_refused
+        nothing_is_asked_before_the_schema_is_known
+        the_database_itself_refuses_what_the_program_never_writes
+    }
+}
