@@ -1,20 +1,14 @@
+use super::route::RouteMetrics;
+use super::route::Routes;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Metric;
 use prometheus_client::registry::Registry;
-use std::time::Duration;
+use std::sync::Arc;
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RouteClass {
-    route: String,
-    class: &'static str,
-}
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Route {
-    route: String,
-}
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
@@ -25,7 +19,7 @@ struct SourceResult {
     result: &'static str,
 }
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LookupResult {
+struct LoginResult {
     result: &'static str,
 }
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -33,7 +27,7 @@ struct Level {
     level: &'static str,
 }
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ListenerLabel {
+struct Listener {
     listener: String,
 }
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -48,10 +42,6 @@ struct Kind {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct State {
     state: &'static str,
-}
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Certificate {
-    listener: String,
 }
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Build {
@@ -71,6 +61,7 @@ pub enum UpstreamFailure {
 
 impl UpstreamFailure {
     const ALL: [Self; 3] = [Self::Connect, Self::Timeout, Self::Invalid];
+
     const fn word(self) -> &'static str {
         match self {
             Self::Connect => "connect",
@@ -80,47 +71,28 @@ impl UpstreamFailure {
     }
 }
 
-/// Ready handles for one route.
-#[derive(Clone, Debug)]
-pub struct RouteMetrics {
-    classes: [Counter; 5],
-    duration: Histogram,
-}
-
-impl RouteMetrics {
-    /// Counts one answered request.
-    pub fn answered(&self, status: u16, took: Duration) {
-        let class = usize::from(status / 100).clamp(1, 5) - 1;
-        self.classes[class].inc();
-        self.duration.observe(took.as_secs_f64());
-    }
-}
-
 /// Every metric of this process.
 #[derive(Debug)]
 pub struct Metrics {
-    registry: Registry,
-    requests: Family<RouteClass, Counter>,
-    durations: Family<Route, Histogram, fn() -> Histogram>,
+    routes: Arc<Routes>,
     refusals: Family<Reason, Counter>,
     lookups: Family<SourceResult, Counter>,
     cache_hits: Family<Level, Counter>,
     upstream_failures: Family<UpstreamKind, Counter>,
     streams: Family<Kind, Gauge>,
     sessions: Family<State, Gauge>,
-    connections: Family<ListenerLabel, Gauge>,
-    logins: Family<LookupResult, Counter>,
-    certificates: Family<Certificate, Gauge>,
+    connections: Family<Listener, Gauge>,
+    logins: Family<LoginResult, Counter>,
+    certificates: Family<Listener, Gauge>,
     /// How long look-ups in the store take.
     pub lookup_duration: Histogram,
     /// Entries of the shared cache.
     pub cache_entries: Gauge,
     /// 1 while changes by other processes are seen, so that cached sessions may be believed for longer.
     pub feed_healthy: Gauge,
-}
-
-fn request_histogram() -> Histogram {
-    Histogram::new(exponential_buckets(0.001, 2.5, 12))
+    /// Access lines that could not be written.
+    pub access_lines_lost: Counter,
+    registry: Registry,
 }
 
 impl Metrics {
@@ -128,106 +100,62 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("portcullis");
-        let requests = Family::default();
-        let durations: Family<Route, Histogram, fn() -> Histogram> = Family::new_with_constructor(request_histogram);
-        let refusals = Family::default();
-        let lookups: Family<SourceResult, Counter> = Family::default();
-        let cache_hits: Family<Level, Counter> = Family::default();
-        let upstream_failures = Family::default();
-        let streams: Family<Kind, Gauge> = Family::default();
-        let sessions: Family<State, Gauge> = Family::default();
-        let connections = Family::default();
-        let logins: Family<LookupResult, Counter> = Family::default();
-        let certificates = Family::default();
-        let lookup_duration = Histogram::new(exponential_buckets(0.000_1, 2.5, 12));
-        let cache_entries = Gauge::default();
-        let feed_healthy = Gauge::default();
-        registry.register("requests", "Requests answered", requests.clone());
-        registry.register(
-            "request_duration_seconds",
-            "From head to the answer's last byte",
-            durations.clone(),
-        );
-        registry.register("refusals", "Requests refused by the gateway", refusals.clone());
-        registry.register("session_lookups", "Session look-ups in the store", lookups.clone());
-        registry.register(
-            "session_lookup_duration_seconds",
-            "Time of a look-up in the store",
-            lookup_duration.clone(),
-        );
-        registry.register("cache_hits", "Look-ups answered by a cache", cache_hits.clone());
-        registry.register("cache_entries", "Sessions in the shared cache", cache_entries.clone());
-        registry.register(
-            "feed_healthy",
-            "Whether changes by other processes are seen",
-            feed_healthy.clone(),
-        );
-        registry.register(
-            "upstream_failures",
-            "Requests that an upstream failed",
-            upstream_failures.clone(),
-        );
-        registry.register("streams_open", "Tunnels and event streams open", streams.clone());
-        registry.register("sessions", "Sessions in the store", sessions.clone());
-        registry.register("connections", "Connections open", connections.clone());
-        registry.register("logins", "Log-ins by result", logins.clone());
-        registry.register(
-            "certificate_expiry_timestamp_seconds",
-            "When a listener's certificate ends",
-            certificates.clone(),
-        );
-        let build: Family<Build, Gauge> = Family::default();
-        build
+        let all = &mut registry;
+        let routes = Arc::new(Routes::default());
+        all.register_collector(Box::new(Arc::clone(&routes)));
+        add::<Family<Build, Gauge>>(all, "build_info", "Version")
             .get_or_create(&Build {
                 version: env!("CARGO_PKG_VERSION"),
             })
             .set(1);
-        registry.register("build_info", "Version", build);
+        let lookup_duration = Histogram::new(exponential_buckets(0.000_1, 2.5, 12));
+        let about = "Time of a look-up in the store";
+        all.register("session_lookup_duration_seconds", about, lookup_duration.clone());
         let metrics = Self {
-            registry,
-            requests,
-            durations,
-            refusals,
-            lookups,
-            cache_hits,
-            upstream_failures,
-            streams,
-            sessions,
-            connections,
-            logins,
-            certificates,
+            routes,
+            refusals: add(all, "refusals", "Requests refused by the gateway"),
+            lookups: add(all, "session_lookups", "Session look-ups in the store"),
+            cache_hits: add(all, "cache_hits", "Look-ups answered by a cache"),
+            upstream_failures: add(all, "upstream_failures", "Requests that an upstream failed"),
+            streams: add(all, "streams_open", "Tunnels and event streams open"),
+            sessions: add(all, "sessions", "Sessions in the store"),
+            connections: add(all, "connections", "Connections open"),
+            logins: add(all, "logins", "Log-ins by result"),
+            certificates: add(
+                all,
+                "certificate_expiry_timestamp_seconds",
+                "When a listener's certificate ends",
+            ),
             lookup_duration,
-            cache_entries,
-            feed_healthy,
+            cache_entries: add(all, "cache_entries", "Sessions in the shared cache"),
+            feed_healthy: add(all, "feed_healthy", "Whether changes by other processes are seen"),
+            access_lines_lost: add(all, "access_lines_lost", "Access lines that could not be written"),
+            registry,
         };
+        metrics.start_at_zero();
+        metrics
+    }
+
+    fn start_at_zero(&self) {
         for result in ["found", "absent", "unavailable"] {
-            drop(metrics.lookup(result));
+            drop(self.lookup(result));
         }
         for level in ["first", "shared"] {
-            drop(metrics.cache_hit(level));
+            drop(self.cache_hit(level));
         }
         for result in ["succeeded", "failed", "busy", "unavailable"] {
-            drop(metrics.login(result));
+            drop(self.login(result));
         }
         for kind in ["upgrade", "events"] {
-            drop(metrics.stream(kind));
+            drop(self.stream(kind));
         }
-        metrics
+        drop(self.sessions("active"));
     }
 
     /// Handles of the route `name`.
     #[must_use]
     pub fn route(&self, name: &str) -> RouteMetrics {
-        let class = |class| {
-            self.requests.get_or_create_owned(&RouteClass {
-                route: name.to_owned(),
-                class,
-            })
-        };
-        RouteMetrics {
-            classes: [class("1xx"), class("2xx"), class("3xx"), class("4xx"), class("5xx")],
-            duration: self.durations.get_or_create_owned(&Route { route: name.to_owned() }),
-        }
+        self.routes.get(name)
     }
 
     /// Refusals for `reason`, a word of a closed list.
@@ -252,7 +180,6 @@ impl Metrics {
     }
 
     /// Failures of an upstream, all kinds at zero from here on.
-    #[must_use = "the failures are counted by calling it"]
     pub fn upstream(&self, name: &str) -> impl Fn(UpstreamFailure) + Clone + 'static {
         let handles = UpstreamFailure::ALL.map(|kind| {
             self.upstream_failures.get_or_create_owned(&UpstreamKind {
@@ -280,7 +207,7 @@ impl Metrics {
     /// Open connections of a listener.
     #[must_use]
     pub fn connections(&self, listener: &str) -> Gauge {
-        self.connections.get_or_create_owned(&ListenerLabel {
+        self.connections.get_or_create_owned(&Listener {
             listener: listener.to_owned(),
         })
     }
@@ -288,13 +215,13 @@ impl Metrics {
     /// Log-ins with `result`: succeeded, failed, busy, unavailable.
     #[must_use]
     pub fn login(&self, result: &'static str) -> Counter {
-        self.logins.get_or_create_owned(&LookupResult { result })
+        self.logins.get_or_create_owned(&LoginResult { result })
     }
 
     /// When the first certificate of a listener ends, in seconds since 1970.
     #[must_use]
     pub fn certificate_expiry(&self, listener: &str) -> Gauge {
-        self.certificates.get_or_create_owned(&Certificate {
+        self.certificates.get_or_create_owned(&Listener {
             listener: listener.to_owned(),
         })
     }
@@ -314,5 +241,81 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+fn add<M: Metric + Default + Clone>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn the_names_are_those_that_dashboards_rely_on() {
+        let metrics = Metrics::new();
+        drop(metrics.refusal("no_session"));
+        metrics.upstream("crm")(UpstreamFailure::Connect);
+        drop((
+            metrics.route("crm"),
+            metrics.connections("a"),
+            metrics.certificate_expiry("a"),
+        ));
+        let text = metrics.text();
+        for line in [
+            r#"portcullis_requests_total{route="crm",class="2xx"} 0"#,
+            r#"portcullis_request_duration_seconds_count{route="crm"} 0"#,
+            r#"portcullis_refusals_total{reason="no_session"} 0"#,
+            r#"portcullis_session_lookups_total{source="native",result="absent"} 0"#,
+            "portcullis_session_lookup_duration_seconds_count 0",
+            r#"portcullis_cache_hits_total{level="first"} 0"#,
+            "portcullis_cache_entries 0",
+            "portcullis_feed_healthy 0",
+            r#"portcullis_sessions{state="active"} 0"#,
+            r#"portcullis_connections{listener="a"} 0"#,
+            r#"portcullis_upstream_failures_total{upstream="crm",kind="connect"} 1"#,
+            r#"portcullis_upstream_failures_total{upstream="crm",kind="timeout"} 0"#,
+            r#"portcullis_streams_open{kind="upgrade"} 0"#,
+            r#"portcullis_logins_total{result="failed"} 0"#,
+            r#"portcullis_certificate_expiry_timestamp_seconds{listener="a"} 0"#,
+            r#"portcullis_build_info{version=""#,
+        ] {
+            assert!(text.contains(line), "{line} is not in {text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn requests_are_counted_by_class_and_time_from_every_thread() {
+        let metrics = Metrics::new();
+        let route = metrics.route("crm");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for status in [200, 204, 404, 999] {
+                        route.answered(status, Duration::from_millis(2));
+                    }
+                    metrics.route("crm").answered(101, Duration::from_mins(1));
+                });
+            }
+        });
+        let text = metrics.text();
+        for line in [
+            r#"portcullis_requests_total{route="crm",class="1xx"} 4"#,
+            r#"portcullis_requests_total{route="crm",class="2xx"} 8"#,
+            r#"portcullis_requests_total{route="crm",class="4xx"} 4"#,
+            r#"portcullis_requests_total{route="crm",class="5xx"} 4"#,
+            r#"portcullis_request_duration_seconds_count{route="crm"} 20"#,
+            r#"portcullis_request_duration_seconds_bucket{le="0.001",route="crm"} 0"#,
+            r#"portcullis_request_duration_seconds_bucket{le="0.0025",route="crm"} 16"#,
+            r#"portcullis_request_duration_seconds_bucket{le="10.0",route="crm"} 16"#,
+            r#"portcullis_request_duration_seconds_bucket{le="+Inf",route="crm"} 20"#,
+        ] {
+            assert!(text.contains(line), "{line} is not in {text}");
+        }
     }
 }

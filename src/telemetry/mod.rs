@@ -1,10 +1,25 @@
-//! What is seen from outside: logs, access lines, metrics. No room's policy; called by every room.
+//! What is seen from outside: the log, one access line a request, metrics.
+//!
+//! It decides nothing and knows no room's policy: callers give it words, numbers and the time.
+//!
+//! Called by every room; `app` sets it up and, at the end, flushes the access log.
+//!
+//! What must always hold: nothing here waits, fails or ends the gateway because stderr, a disk or a scraper does; what
+//! cannot be written is lost and counted. No secret is ever written, and nothing that a client sends starts a line of its
+//! own. No futures here.
 
 mod access;
+mod line;
+mod logging;
 mod metrics;
+mod part;
+mod route;
 
-pub use access::{AccessLine, AccessLog};
-pub use metrics::{Metrics, RouteMetrics, UpstreamFailure};
+pub use access::AccessLog;
+pub use line::AccessLine;
+pub use logging::{LoggingError, init};
+pub use metrics::{Metrics, UpstreamFailure};
+pub use route::RouteMetrics;
 
 use std::path::PathBuf;
 
