@@ -1,0 +1,533 @@
+//! Tables of the process itself: store, sessions, listeners, limits.
+
+use super::Key;
+use super::Kind;
+use super::Table;
+use super::Words;
+use super::routes;
+use crate::config::shape;
+use std::time::Duration;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const TIB: u64 = 1024 * 1024 * MIB;
+const DAY: Duration = Duration::from_secs(86_400);
+const HOUR: Duration = Duration::from_secs(3600);
+const MILLI: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const ZERO: Duration = Duration::ZERO;
+
+const AUTO: Words = Words {
+    now: &["auto"],
+    later: &[],
+};
+const UNLIMITED: Words = Words {
+    now: &["unlimited"],
+    later: &[],
+};
+const SAME_SITE: Words = Words {
+    now: &["lax", "strict", "none"],
+    later: &[],
+};
+const LOCAL: Words = Words {
+    now: &["local"],
+    later: &[],
+};
+const HTTPS: Words = Words {
+    now: &["https"],
+    later: &[],
+};
+const FORMAT: Words = Words {
+    now: &["auto", "pretty", "json"],
+    later: &[],
+};
+const COUNT: Kind = Kind::Number {
+    least: 1,
+    most: 10_000_000,
+};
+
+pub(super) static ROOT: Table = Table {
+    says: "",
+    keys: &[
+        Key::new(
+            "data_dir",
+            Kind::One(&shape::PATH),
+            "Where the local CA, the SQLite file and generated secrets live; made with mode 0700. Relative paths start \
+             at this file's folder.",
+        )
+        .default("\"data\""),
+        Key::new(
+            "workers",
+            Kind::Either(&AUTO, &Kind::Number { least: 1, most: 1024 }),
+            "Cores that carry requests, one thread each. \"auto\": as many as the process may use.",
+        )
+        .default("\"auto\""),
+        Key::new("store", Kind::Table(&STORE), ""),
+        Key::new("session", Kind::Table(&SESSION), ""),
+        Key::new("cache", Kind::Table(&CACHE), ""),
+        Key::new("listener", Kind::Tables(&LISTENER), ""),
+        Key::new("admin", Kind::Table(&ADMIN), ""),
+        Key::new("trust", Kind::Table(&TRUST), ""),
+        Key::new("portal", Kind::Table(&PORTAL), ""),
+        Key::new("limits", Kind::Table(&LIMITS), ""),
+        Key::new("life", Kind::Table(&LIFE), ""),
+        Key::new("log", Kind::Table(&LOG), ""),
+        Key::new("upstream", Kind::Tables(&routes::UPSTREAM), ""),
+        Key::new("route", Kind::Tables(&routes::ROUTE), ""),
+        Key::later("source"),
+    ],
+};
+
+static STORE: Table = Table {
+    says: "Where sessions and users are kept.",
+    keys: &[
+        Key::new(
+            "url",
+            Kind::One(&shape::STORE_URL),
+            "A Postgres server with the user to log in as, or \"sqlite://PATH\". Absent: the SQLite file portcullis.db \
+             in data_dir, for one instance.",
+        )
+        .example("\"postgres://portcullis@127.0.0.1:5432/portcullis\""),
+        Key::new(
+            "listen_url",
+            Kind::One(&shape::POSTGRES_URL),
+            "A direct connection for migrations, where url goes through a pooler.",
+        )
+        .example("\"postgres://portcullis@127.0.0.1:5433/portcullis\""),
+        Key::new(
+            "schema",
+            Kind::One(&shape::SCHEMA),
+            "The Postgres schema of our tables.",
+        )
+        .default("\"portcullis\""),
+        Key::new(
+            "max_connections",
+            Kind::Number { least: 2, most: 1000 },
+            "Connections at once; a quarter of them is kept for session look-ups. A look-up takes a connection for \
+             well under a millisecond, so few are enough.",
+        )
+        .default("8"),
+        Key::new(
+            "call_timeout",
+            Kind::Span {
+                least: Duration::from_millis(50),
+                most: Duration::from_secs(60),
+            },
+            "The most that one call may take, waiting for a connection included; a browser that gets 503 after two \
+             seconds tries again, one that hangs is given up.",
+        )
+        .default("\"2s\""),
+        Key::new(
+            "migrate",
+            Kind::Flag,
+            "false: refuse to start while migrations are pending.",
+        )
+        .default("true"),
+        Key::new(
+            "required_at_start",
+            Kind::Flag,
+            "true: exit when the database can't be reached at start. false: start, answer 503, and go on trying.",
+        )
+        .default("false"),
+        Key::new(
+            "prepared_statements",
+            Kind::Flag,
+            "false behind poolers that can't keep prepared statements.",
+        )
+        .default("true"),
+    ],
+};
+
+static SESSION: Table = Table {
+    says: "Sessions and their cookie.",
+    keys: &[
+        Key::new(
+            "secrets",
+            Kind::List(&shape::SIGNING_SECRET),
+            "At least 32 bytes each; the first one signs, all verify. Absent with SQLite: one is made and kept in \
+             data_dir. Instances on one Postgres must be given the same.",
+        )
+        .example("[\"file:session.secret\"]"),
+        Key::new(
+            "cookie",
+            Kind::One(&shape::COOKIE),
+            "The cookie's name. Browsers hold a __Host- cookie to https, to one host and to the whole site.",
+        )
+        .default("\"__Host-portcullis\""),
+        Key::new(
+            "domains",
+            Kind::List(&shape::DOMAIN),
+            "Share the cookie among the hosts below a domain; needs a name without the __Host- prefix. The domain that \
+             covers the host is used.",
+        )
+        .default("[]"),
+        Key::new(
+            "secure",
+            Kind::Either(&AUTO, &Kind::Flag),
+            "\"auto\": http and https side by side, with a name without a __ prefix.",
+        )
+        .default("true"),
+        Key::new(
+            "same_site",
+            Kind::Words(&SAME_SITE),
+            "\"lax\", \"strict\" (links from elsewhere arrive signed out) or \"none\" (embedded in other sites).",
+        )
+        .default("\"lax\""),
+        Key::new(
+            "idle_timeout",
+            Kind::Span {
+                least: SECOND,
+                most: Duration::from_secs(3650 * 86_400),
+            },
+            "How long a session lives after its log-in, until activity moves it on (see rolling).",
+        )
+        .default("\"12h\""),
+        Key::new(
+            "lifetime",
+            Kind::Span {
+                least: SECOND,
+                most: Duration::from_secs(3650 * 86_400),
+            },
+            "How long a session lives at most.",
+        )
+        .default("\"7d\""),
+        Key::new(
+            "remember_lifetime",
+            Kind::Span {
+                least: SECOND,
+                most: Duration::from_secs(3650 * 86_400),
+            },
+            "The same for users who asked to be remembered.",
+        )
+        .default("\"30d\""),
+        Key::new(
+            "rolling",
+            Kind::OnlyFlag(false),
+            "Whether activity moves the idle end; true is not available yet.",
+        )
+        .default("false"),
+        Key::new(
+            "token_prefix",
+            Kind::One(&shape::TOKEN_PREFIX),
+            "In front of the cookie's value.",
+        )
+        .example("\"aiq_\""),
+        Key::later("touch_interval"),
+        Key::later("max_per_user"),
+        Key::later("when_full"),
+        Key::later("sweep_interval"),
+        Key::later("sweep_at"),
+    ],
+};
+
+static CACHE: Table = Table {
+    says: "How long an answer of the store is believed.",
+    keys: &[
+        Key::new(
+            "capacity",
+            Kind::Number {
+                least: 100,
+                most: 1_000_000_000,
+            },
+            "Sessions kept in memory, about 700 bytes each.",
+        )
+        .default("1000000"),
+        Key::new(
+            "max_age",
+            Kind::Span {
+                least: SECOND,
+                most: HOUR,
+            },
+            "While changes by others are seen as they happen (SQLite).",
+        )
+        .default("\"30s\""),
+        Key::new(
+            "max_age_without_feed",
+            Kind::Span {
+                least: Duration::from_millis(100),
+                most: HOUR,
+            },
+            "While they aren't (Postgres): a session that was ended elsewhere is refused after this at the latest.",
+        )
+        .default("\"5s\""),
+        Key::new(
+            "outage_grace",
+            Kind::Span {
+                least: ZERO,
+                most: Duration::from_secs(15 * 60),
+            },
+            "How much longer a known session goes on while the store can't be asked; a route can have its own. At \
+             most \"15m\".",
+        )
+        .default("\"0s\""),
+    ],
+};
+
+static LISTENER: Table = Table {
+    says: "Addresses to accept on; any number.",
+    keys: &[
+        Key::new(
+            "address",
+            Kind::One(&shape::ADDRESS),
+            "Address and port; port 0 takes a free one.",
+        )
+        .required("\"127.0.0.1:8443\""),
+        Key::new(
+            "certificates",
+            Kind::Either(&LOCAL, &Kind::Tables(&CERTIFICATE)),
+            "PEM files, several are chosen by the name that the browser asks for: [{ chain = \"certs/a.pem\", key = \
+             \"certs/a.key\" }]. Or \"local\": a CA of our own, made at first run. Absent: plain HTTP.",
+        )
+        .shown("\"local\""),
+        Key::new(
+            "hsts",
+            Kind::Span {
+                least: SECOND,
+                most: Duration::from_secs(730 * 86_400),
+            },
+            "Strict-Transport-Security: browsers refuse plain http for this long. Not with a local certificate.",
+        )
+        .example("\"365d\""),
+        Key::new(
+            "public_port",
+            Kind::Number { least: 1, most: 65_535 },
+            "The port that browsers see, where a balancer or firewall maps it.",
+        )
+        .example("443"),
+        Key::new(
+            "redirect",
+            Kind::Words(&HTTPS),
+            "\"https\": this plain listener only sends browsers there.",
+        )
+        .example("\"https\""),
+    ],
+};
+
+static CERTIFICATE: Table = Table {
+    says: "",
+    keys: &[
+        Key::new("chain", Kind::One(&shape::PATH), "PEM, the leaf first.").required("\"certs/a.pem\""),
+        Key::new("key", Kind::One(&shape::PATH), "PEM.").required("\"certs/a.key\""),
+    ],
+};
+
+static ADMIN: Table = Table {
+    says: "Health, readiness and metrics for operators.",
+    keys: &[
+        Key::new(
+            "address",
+            Kind::One(&shape::ADDRESS),
+            "Its own listener, plain HTTP, on loopback.",
+        )
+        .default("\"127.0.0.1:9090\""),
+        Key::new(
+            "unsafe_listen_anywhere",
+            Kind::Flag,
+            "true: another address than loopback; then a firewall must keep strangers out.",
+        )
+        .default("false"),
+        Key::later("token"),
+        Key::later("group"),
+    ],
+};
+
+static TRUST: Table = Table {
+    says: "Whose word about a client is taken.",
+    keys: &[
+        Key::new(
+            "proxies",
+            Kind::List(&shape::NETWORK),
+            "Networks of balancers whose X-Forwarded-* are believed. Everybody else's are removed.",
+        )
+        .default("[]"),
+        Key::new(
+            "unsafe_trust_any_proxy",
+            Kind::Flag,
+            "true: proxies may hold 0.0.0.0/0 or ::/0; then every client can claim any address.",
+        )
+        .default("false"),
+        Key::new(
+            "proxy_protocol",
+            Kind::List(&shape::NETWORK),
+            "Networks that must speak the PROXY protocol; nobody else may.",
+        )
+        .default("[]"),
+    ],
+};
+
+static PORTAL: Table = Table {
+    says: "The gateway's own pages.",
+    keys: &[
+        Key::new(
+            "prefix",
+            Kind::One(&shape::PREFIX),
+            "Where they live on every host; never forwarded.",
+        )
+        .default("\"/.portcullis\""),
+        Key::new("name", Kind::One(&shape::LABEL), "Shown on the pages.").example("\"Example Ltd\""),
+        Key::new(
+            "return_origins",
+            Kind::List(&shape::ORIGIN),
+            "Other origins that a browser may be sent back to after log-in.",
+        )
+        .default("[]"),
+        Key::new(
+            "registration",
+            Kind::OnlyFlag(false),
+            "Whether visitors may register; true is not available yet.",
+        )
+        .default("false"),
+        Key::new(
+            "unsafe_plain_login",
+            Kind::Flag,
+            "true: log-in over plain http from other addresses than loopback; passwords can be read on the way.",
+        )
+        .default("false"),
+        Key::later("public_url"),
+        Key::later("host"),
+        Key::later("alias"),
+    ],
+};
+
+static LIMITS: Table = Table {
+    says: "What a connection or a request may cost.",
+    keys: &[
+        Key::new(
+            "connections",
+            COUNT,
+            "At once, over all listeners; an idle TLS connection costs about 32 KiB.",
+        )
+        .default("10000"),
+        Key::new(
+            "connections_per_address",
+            Kind::Either(&UNLIMITED, &COUNT),
+            "At once from one address. \"unlimited\", because offices and balancers share one.",
+        )
+        .default("\"unlimited\""),
+        Key::new(
+            "headers",
+            Kind::Number { least: 10, most: 1000 },
+            "Header lines of one request; browsers send about 20.",
+        )
+        .default("100"),
+        Key::new(
+            "header_bytes",
+            Kind::Size {
+                least: 4 * KIB,
+                most: MIB,
+            },
+            "Bytes of one head. Room for several large cookies of the application's.",
+        )
+        .default("\"64KiB\""),
+        Key::new(
+            "target_bytes",
+            Kind::Size { least: 256, most: MIB },
+            "Bytes of path and query: what most servers take.",
+        )
+        .default("\"8KiB\""),
+        Key::new(
+            "body_bytes",
+            Kind::Either(
+                &UNLIMITED,
+                &Kind::Size {
+                    least: 1,
+                    most: 1024 * TIB,
+                },
+            ),
+            "Bytes of one request's body. Bodies stream and are never collected, so \"unlimited\" costs no memory.",
+        )
+        .default("\"unlimited\""),
+        Key::new(
+            "streams",
+            Kind::Number { least: 1, most: 10_000 },
+            "HTTP/2 requests at once on one connection; RFC 9113 recommends no fewer than 100.",
+        )
+        .default("100"),
+        Key::new(
+            "handshake",
+            Kind::Span {
+                least: Duration::from_millis(100),
+                most: Duration::from_secs(300),
+            },
+            "PROXY header and TLS handshake together; slow phones need a few seconds.",
+        )
+        .default("\"10s\""),
+        Key::new(
+            "head",
+            Kind::Span {
+                least: Duration::from_millis(100),
+                most: Duration::from_secs(300),
+            },
+            "From a head's first byte to its last: what stops clients that send one byte a second.",
+        )
+        .default("\"10s\""),
+        Key::new(
+            "idle",
+            Kind::Span {
+                least: Duration::from_millis(100),
+                most: DAY,
+            },
+            "Between requests. Above the 60 s that balancers keep connections for, so that they close first.",
+        )
+        .default("\"75s\""),
+        Key::new(
+            "body_idle",
+            Kind::Span {
+                least: Duration::from_millis(100),
+                most: DAY,
+            },
+            "Between two pieces of a request's body.",
+        )
+        .default("\"60s\""),
+    ],
+};
+
+static LIFE: Table = Table {
+    says: "How the process stops.",
+    keys: &[
+        Key::new(
+            "drain_delay",
+            Kind::Span {
+                least: ZERO,
+                most: HOUR,
+            },
+            "How long it goes on accepting after readyz turned 503, so that balancers notice first.",
+        )
+        .default("\"5s\""),
+        Key::new(
+            "drain_timeout",
+            Kind::Span {
+                least: MILLI,
+                most: DAY,
+            },
+            "How long answers under way may take after that.",
+        )
+        .default("\"30s\""),
+        Key::new(
+            "stream_grace",
+            Kind::Span { least: ZERO, most: DAY },
+            "How long WebSockets and event streams may go on.",
+        )
+        .default("\"5s\""),
+    ],
+};
+
+static LOG: Table = Table {
+    says: "Logs, on standard error.",
+    keys: &[
+        Key::new(
+            "format",
+            Kind::Words(&FORMAT),
+            "\"pretty\" for people, \"json\" for programs, \"auto\": pretty on a terminal.",
+        )
+        .default("\"auto\""),
+        Key::new(
+            "level",
+            Kind::One(&shape::LOG_LEVEL),
+            "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"; also by part, as in \"info,portcullis::net=debug\".",
+        )
+        .default("\"info\""),
+        Key::new("access", Kind::Flag, "One line a request.").default("true"),
+        Key::new("access_file", Kind::One(&shape::PATH), "Write those lines here instead.").example("\"access.log\""),
+    ],
+};

@@ -1,0 +1,143 @@
+use super::Mistake;
+use std::time::Duration;
+
+const UNITS: [(&str, u64); 5] = [
+    ("ms", 1),
+    ("s", 1000),
+    ("m", 60 * 1000),
+    ("h", 3600 * 1000),
+    ("d", 24 * 3600 * 1000),
+];
+const SIZES: [(&str, u64); 5] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+    ("B", 1),
+];
+
+/// A number and one unit: "500ms", "2s", "15m", "12h", "7d".
+pub fn duration(text: &str) -> Result<Duration, Mistake> {
+    let wrong = |hint: &str| Mistake::new("is not a duration", hint);
+    let (number, unit) = split(text);
+    let hint = "write a number and a unit: \"500ms\", \"2s\", \"15m\", \"12h\" or \"7d\"";
+    if number.is_empty() {
+        return Err(wrong(hint));
+    }
+    let Some((_, millis)) = UNITS.iter().find(|(name, _)| *name == unit) else {
+        let one_unit = "write one number and one unit: \"90m\" instead of \"1h30m\"";
+        let several = unit.contains(|c: char| c.is_ascii_digit());
+        return Err(wrong(if several { one_unit } else { hint }));
+    };
+    let count: u64 = number.parse().map_err(|_| wrong("the number is too large"))?;
+    count
+        .checked_mul(*millis)
+        .map(Duration::from_millis)
+        .ok_or_else(|| wrong("the number is too large"))
+}
+
+/// A number and a binary unit: "100B", "64KiB", "10MiB", "1GiB".
+pub fn size(text: &str) -> Result<u64, Mistake> {
+    let wrong = |hint: &str| Mistake::new("is not a size", hint);
+    let (number, unit) = split(text);
+    let hint = "write a number and a unit: \"512B\", \"64KiB\", \"10MiB\" or \"1GiB\"";
+    if number.is_empty() {
+        return Err(wrong(hint));
+    }
+    let unit = unit.trim_start();
+    let Some((_, bytes)) = SIZES.iter().find(|(name, _)| *name == unit) else {
+        let meant = SIZES.iter().find(|(name, _)| {
+            let first = name.chars().next().unwrap_or('B');
+            unit.starts_with(first) || unit.starts_with(first.to_ascii_lowercase())
+        });
+        return Err(match meant {
+            Some((name, _)) => Mistake::new("is not a size", format!("write \"{number}{name}\"")),
+            None => wrong(hint),
+        });
+    };
+    let count: u64 = number.parse().map_err(|_| wrong("the number is too large"))?;
+    count
+        .checked_mul(*bytes)
+        .ok_or_else(|| wrong("the number is too large"))
+}
+
+fn split(text: &str) -> (&str, &str) {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    text.split_at(digits)
+}
+
+/// The shortest spelling that [`duration`] reads back.
+pub fn write_duration(duration: Duration) -> String {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let (unit, size) = UNITS
+        .iter()
+        .rev()
+        .find(|(_, size)| millis > 0 && millis.is_multiple_of(*size))
+        .unwrap_or(&("s", 1000));
+    format!("{}{unit}", millis / size)
+}
+
+/// The shortest spelling that [`size`] reads back.
+pub fn write_size(bytes: u64) -> String {
+    let (unit, size) = SIZES
+        .iter()
+        .rev()
+        .filter(|(name, _)| *name != "B")
+        .find(|(_, size)| bytes > 0 && bytes.is_multiple_of(*size))
+        .unwrap_or(&("B", 1));
+    format!("{}{unit}", bytes / size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{duration, size, write_duration, write_size};
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    #[test]
+    fn durations_have_one_number_and_one_unit() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(7 * 86_400)));
+        for wrong in [
+            "",
+            "5",
+            "s",
+            "1.5s",
+            "-1s",
+            "1h30m",
+            "5 s",
+            "5S",
+            "99999999999999999999s",
+            "9999999999999999999d",
+        ] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_binary_and_say_so() {
+        assert_eq!(size("64KiB"), Ok(65_536));
+        assert_eq!(size("1B"), Ok(1));
+        for wrong in [
+            "",
+            "64",
+            "64KB",
+            "64kib",
+            "64k",
+            "KiB",
+            "99999999999999999999TiB",
+            "99999999999TiB",
+        ] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(millis in 0..u64::MAX / 2, bytes in 0..u64::MAX) {
+            prop_assert_eq!(duration(&write_duration(Duration::from_millis(millis))), Ok(Duration::from_millis(millis)));
+            prop_assert_eq!(size(&write_size(bytes)), Ok(bytes));
+        }
+    }
+}
