@@ -40,9 +40,14 @@ impl Environment {
         Self(named.collect())
     }
 
-    /// The value of a variable: not there, not UTF-8, or the text.
-    pub(super) fn get(&self, name: &str) -> Option<Option<&str>> {
-        self.0.get(name).map(Option::as_deref)
+    /// The text of a variable, or why there is none.
+    pub(super) fn find(&self, name: &str) -> Result<&str, &'static str> {
+        match self.0.get(name).map(Option::as_deref) {
+            None => Err("is not set"),
+            Some(None) => Err("is not UTF-8"),
+            Some(Some("")) => Err("is empty"),
+            Some(Some(text)) => Ok(text),
+        }
     }
 }
 
@@ -177,7 +182,7 @@ pub(super) fn put(root: &mut Section, table: &str, name: &str, make: impl FnOnce
     let Some(home) = (if table.is_empty() {
         Some(top)
     } else {
-        top.find(table).and_then(|key| key.below())
+        top.find(table).and_then(Key::below)
     }) else {
         return;
     };

@@ -14,6 +14,7 @@ use super::shape::Mistake;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::path::PathBuf;
 
 /// What `run --to` and `demo` know.
@@ -74,9 +75,9 @@ pub fn quick(quick: Quick) -> Result<Loaded, Problems> {
 ///
 /// # Errors
 /// As [`load`].
-pub fn for_data_dir(data_dir: PathBuf, environment: Environment) -> Result<Loaded, Problems> {
+pub fn for_data_dir(data_dir: &Path, environment: Environment) -> Result<Loaded, Problems> {
     let text = "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n".to_owned();
-    load(sources(text, &data_dir, environment))
+    load(sources(text, data_dir, environment))
 }
 
 /// A short configuration that works at once: <https://localhost:8443> with a local certificate in front of
@@ -86,7 +87,7 @@ pub fn init() -> &'static str {
     include_str!("../../config/examples/quick-start.toml")
 }
 
-fn sources(text: String, data_dir: &std::path::Path, environment: Environment) -> Sources {
+fn sources(text: String, data_dir: &Path, environment: Environment) -> Sources {
     Sources {
         text: Text::Given {
             name: "the command line".to_owned(),

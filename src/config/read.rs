@@ -105,7 +105,7 @@ impl Reader<'_> {
             Kind::List(shape) => {
                 self.split_reference(node, shape, full);
                 self.check_items(node, "a list", full, |reader, item, at| {
-                    reader.check_text(item, shape, at)
+                    reader.check_text(item, shape, at);
                 });
             }
             Kind::Pairs(names, values) => self.check_pairs(node, names, values, full),
@@ -258,7 +258,10 @@ impl Reader<'_> {
     fn fetch(&mut self, node: &mut Node, secret: bool, full: &str) {
         let Some(text) = node.text() else { return };
         let fetched = if let Some(name) = text.strip_prefix("env:") {
-            from_environment(self.environment, name)
+            self.environment
+                .find(name)
+                .map(str::to_owned)
+                .map_err(|why| format!("the environment variable {name:?} {why}"))
         } else if let Some(path) = text.strip_prefix("file:") {
             super::file::read_value(&self.folder_of(node).join(path))
                 .map_err(|why| format!("cannot read {path:?}: {why}"))
@@ -361,15 +364,6 @@ fn quoted(text: &str) -> String {
 pub(super) fn last(full: &str) -> &str {
     let key = full.rsplit('.').next().unwrap_or(full);
     key.split('[').next().unwrap_or(key)
-}
-
-fn from_environment(environment: &Environment, name: &str) -> Result<String, String> {
-    match environment.get(name) {
-        None => Err(format!("the environment variable {name:?} is not set")),
-        Some(None) => Err(format!("the environment variable {name:?} is not UTF-8")),
-        Some(Some("")) => Err(format!("the environment variable {name:?} is empty")),
-        Some(Some(value)) => Ok(value.to_owned()),
-    }
 }
 
 /// Where a key of this name belongs, if anywhere.

@@ -119,11 +119,12 @@ fn headers(draft: &mut Draft<'_>, section: &Section, key: &str) -> Vec<(HeaderNa
         let canonical = canonical_name(name);
         let place = node.key_span.clone().map_or(Place::from(&node.origin), Place::File);
         let key = keys::join(&format!("{key}.headers"), name);
-        if preset.contains(&canonical.as_str()) {
-            let message = format!("{name:?} is written by the preset");
+        // The preset's own spelling replaces its template; another one would stand beside it.
+        if preset.contains(&canonical.as_str()) && canonical != name.to_ascii_lowercase() {
+            let message = format!("{name:?} is another spelling of a header of the preset");
             draft
                 .findings
-                .push(Problem::error(place, key, message).hint("leave it out, or leave the preset out"));
+                .push(Problem::error(place, key, message).hint("write it as the preset does"));
         } else if !seen.insert(canonical) {
             let message = format!("{name:?} is there in another spelling");
             draft

@@ -211,11 +211,11 @@ fn check_sessions(draft: &mut Draft<'_>, section: &Section, key: &str) {
 /// Two routes of one name, and two that the same request would select.
 fn refuse_twins(draft: &mut Draft<'_>, routes: &[RouteSettings]) {
     let sections: Vec<_> = draft.root.tables("route").collect();
-    let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut taken: BTreeMap<&str, usize> = BTreeMap::new();
     let mut targets: BTreeMap<(&HostPattern, &PathPattern), Vec<usize>> = BTreeMap::new();
     for (index, (route, section)) in routes.iter().zip(&sections).enumerate() {
         let named = section.node("name").filter(|node| node.text().is_some());
-        match (named, names.get(route.name.as_str())) {
+        match (named, taken.get(route.name.as_str())) {
             (Some(node), Some(earlier)) => {
                 let message = format!("a second route is called {:?}", route.name);
                 let problem = Problem::error(&node.origin, format!("route[{index}].name"), message);
@@ -224,7 +224,7 @@ fn refuse_twins(draft: &mut Draft<'_>, routes: &[RouteSettings]) {
                     .findings
                     .push(problem.hint("give it another name").also(&origin, "the first is here"));
             }
-            _ => drop(names.insert(&route.name, index)),
+            _ => drop(taken.insert(&route.name, index)),
         }
         if is_broken(section) {
             continue;

@@ -53,6 +53,7 @@ fn upstream(section: &Section) -> UpstreamSettings {
         response: timeouts.span("response"),
         idle: timeouts.span("idle"),
         keep_alive: timeouts.span("keep_alive"),
+        most_in_flight: section.number("in_flight").unwrap_or(10_000),
     }
 }
 

@@ -1,11 +1,23 @@
 //! The one table of keys: it decides what is known, what is a default, which environment variables exist, what the
 //! reference file, the schema and `config show` say.
 
+mod edge;
 mod rooms;
 mod routes;
 
 use super::shape::Shape;
 use std::time::Duration;
+
+const DAY: Duration = days(1);
+
+const fn days(count: u64) -> Duration {
+    Duration::from_hours(24 * count)
+}
+
+const UNLIMITED: Words = Words {
+    now: &["unlimited"],
+    later: &[],
+};
 
 /// A table of the file.
 pub(super) struct Table {

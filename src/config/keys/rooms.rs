@@ -1,18 +1,17 @@
-//! Tables of the process itself: store, sessions, listeners, limits.
+//! The top of the file, and the tables of the process itself: store, sessions, cache, portal, stop, log.
 
+use super::DAY;
 use super::Key;
 use super::Kind;
 use super::Table;
 use super::Words;
+use super::days;
+use super::edge;
 use super::routes;
 use crate::config::shape;
 use std::time::Duration;
 
-const KIB: u64 = 1024;
-const MIB: u64 = 1024 * KIB;
-const TIB: u64 = 1024 * 1024 * MIB;
-const DAY: Duration = Duration::from_secs(86_400);
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const ZERO: Duration = Duration::ZERO;
@@ -21,29 +20,13 @@ const AUTO: Words = Words {
     now: &["auto"],
     later: &[],
 };
-const UNLIMITED: Words = Words {
-    now: &["unlimited"],
-    later: &[],
-};
 const SAME_SITE: Words = Words {
     now: &["lax", "strict", "none"],
-    later: &[],
-};
-const LOCAL: Words = Words {
-    now: &["local"],
-    later: &[],
-};
-const HTTPS: Words = Words {
-    now: &["https"],
     later: &[],
 };
 const FORMAT: Words = Words {
     now: &["auto", "pretty", "json"],
     later: &[],
-};
-const COUNT: Kind = Kind::Number {
-    least: 1,
-    most: 10_000_000,
 };
 
 pub(super) static ROOT: Table = Table {
@@ -65,11 +48,11 @@ pub(super) static ROOT: Table = Table {
         Key::new("store", Kind::Table(&STORE), ""),
         Key::new("session", Kind::Table(&SESSION), ""),
         Key::new("cache", Kind::Table(&CACHE), ""),
-        Key::new("listener", Kind::Tables(&LISTENER), ""),
-        Key::new("admin", Kind::Table(&ADMIN), ""),
-        Key::new("trust", Kind::Table(&TRUST), ""),
+        Key::new("listener", Kind::Tables(&edge::LISTENER), ""),
+        Key::new("admin", Kind::Table(&edge::ADMIN), ""),
+        Key::new("trust", Kind::Table(&edge::TRUST), ""),
         Key::new("portal", Kind::Table(&PORTAL), ""),
-        Key::new("limits", Kind::Table(&LIMITS), ""),
+        Key::new("limits", Kind::Table(&edge::LIMITS), ""),
         Key::new("life", Kind::Table(&LIFE), ""),
         Key::new("log", Kind::Table(&LOG), ""),
         Key::new("upstream", Kind::Tables(&routes::UPSTREAM), ""),
@@ -111,7 +94,7 @@ static STORE: Table = Table {
             "call_timeout",
             Kind::Span {
                 least: Duration::from_millis(50),
-                most: Duration::from_secs(60),
+                most: Duration::from_mins(1),
             },
             "The most that one call may take, waiting for a connection included; a browser that gets 503 after two \
              seconds tries again, one that hangs is given up.",
@@ -177,7 +160,7 @@ static SESSION: Table = Table {
             "idle_timeout",
             Kind::Span {
                 least: SECOND,
-                most: Duration::from_secs(3650 * 86_400),
+                most: days(3650),
             },
             "How long a session lives after its log-in, until activity moves it on (see rolling).",
         )
@@ -186,7 +169,7 @@ static SESSION: Table = Table {
             "lifetime",
             Kind::Span {
                 least: SECOND,
-                most: Duration::from_secs(3650 * 86_400),
+                most: days(3650),
             },
             "How long a session lives at most.",
         )
@@ -195,7 +178,7 @@ static SESSION: Table = Table {
             "remember_lifetime",
             Kind::Span {
                 least: SECOND,
-                most: Duration::from_secs(3650 * 86_400),
+                most: days(3650),
             },
             "The same for users who asked to be remembered.",
         )
@@ -254,104 +237,12 @@ static CACHE: Table = Table {
             "outage_grace",
             Kind::Span {
                 least: ZERO,
-                most: Duration::from_secs(15 * 60),
+                most: Duration::from_mins(15),
             },
             "How much longer a known session goes on while the store can't be asked; a route can have its own. At \
              most \"15m\".",
         )
         .default("\"0s\""),
-    ],
-};
-
-static LISTENER: Table = Table {
-    says: "Addresses to accept on; any number.",
-    keys: &[
-        Key::new(
-            "address",
-            Kind::One(&shape::ADDRESS),
-            "Address and port; port 0 takes a free one.",
-        )
-        .required("\"127.0.0.1:8443\""),
-        Key::new(
-            "certificates",
-            Kind::Either(&LOCAL, &Kind::Tables(&CERTIFICATE)),
-            "PEM files, several are chosen by the name that the browser asks for: [{ chain = \"certs/a.pem\", key = \
-             \"certs/a.key\" }]. Or \"local\": a CA of our own, made at first run. Absent: plain HTTP.",
-        )
-        .shown("\"local\""),
-        Key::new(
-            "hsts",
-            Kind::Span {
-                least: SECOND,
-                most: Duration::from_secs(730 * 86_400),
-            },
-            "Strict-Transport-Security: browsers refuse plain http for this long. Not with a local certificate.",
-        )
-        .example("\"365d\""),
-        Key::new(
-            "public_port",
-            Kind::Number { least: 1, most: 65_535 },
-            "The port that browsers see, where a balancer or firewall maps it.",
-        )
-        .example("443"),
-        Key::new(
-            "redirect",
-            Kind::Words(&HTTPS),
-            "\"https\": this plain listener only sends browsers there.",
-        )
-        .example("\"https\""),
-    ],
-};
-
-static CERTIFICATE: Table = Table {
-    says: "",
-    keys: &[
-        Key::new("chain", Kind::One(&shape::PATH), "PEM, the leaf first.").required("\"certs/a.pem\""),
-        Key::new("key", Kind::One(&shape::PATH), "PEM.").required("\"certs/a.key\""),
-    ],
-};
-
-static ADMIN: Table = Table {
-    says: "Health, readiness and metrics for operators.",
-    keys: &[
-        Key::new(
-            "address",
-            Kind::One(&shape::ADDRESS),
-            "Its own listener, plain HTTP, on loopback.",
-        )
-        .default("\"127.0.0.1:9090\""),
-        Key::new(
-            "unsafe_listen_anywhere",
-            Kind::Flag,
-            "true: another address than loopback; then a firewall must keep strangers out.",
-        )
-        .default("false"),
-        Key::later("token"),
-        Key::later("group"),
-    ],
-};
-
-static TRUST: Table = Table {
-    says: "Whose word about a client is taken.",
-    keys: &[
-        Key::new(
-            "proxies",
-            Kind::List(&shape::NETWORK),
-            "Networks of balancers whose X-Forwarded-* are believed. Everybody else's are removed.",
-        )
-        .default("[]"),
-        Key::new(
-            "unsafe_trust_any_proxy",
-            Kind::Flag,
-            "true: proxies may hold 0.0.0.0/0 or ::/0; then every client can claim any address.",
-        )
-        .default("false"),
-        Key::new(
-            "proxy_protocol",
-            Kind::List(&shape::NETWORK),
-            "Networks that must speak the PROXY protocol; nobody else may.",
-        )
-        .default("[]"),
     ],
 };
 
@@ -386,99 +277,6 @@ static PORTAL: Table = Table {
         Key::later("public_url"),
         Key::later("host"),
         Key::later("alias"),
-    ],
-};
-
-static LIMITS: Table = Table {
-    says: "What a connection or a request may cost.",
-    keys: &[
-        Key::new(
-            "connections",
-            COUNT,
-            "At once, over all listeners; an idle TLS connection costs about 32 KiB.",
-        )
-        .default("10000"),
-        Key::new(
-            "connections_per_address",
-            Kind::Either(&UNLIMITED, &COUNT),
-            "At once from one address. \"unlimited\", because offices and balancers share one.",
-        )
-        .default("\"unlimited\""),
-        Key::new(
-            "headers",
-            Kind::Number { least: 10, most: 1000 },
-            "Header lines of one request; browsers send about 20.",
-        )
-        .default("100"),
-        Key::new(
-            "header_bytes",
-            Kind::Size {
-                least: 4 * KIB,
-                most: MIB,
-            },
-            "Bytes of one head. Room for several large cookies of the application's.",
-        )
-        .default("\"64KiB\""),
-        Key::new(
-            "target_bytes",
-            Kind::Size { least: 256, most: MIB },
-            "Bytes of path and query: what most servers take.",
-        )
-        .default("\"8KiB\""),
-        Key::new(
-            "body_bytes",
-            Kind::Either(
-                &UNLIMITED,
-                &Kind::Size {
-                    least: 1,
-                    most: 1024 * TIB,
-                },
-            ),
-            "Bytes of one request's body. Bodies stream and are never collected, so \"unlimited\" costs no memory.",
-        )
-        .default("\"unlimited\""),
-        Key::new(
-            "streams",
-            Kind::Number { least: 1, most: 10_000 },
-            "HTTP/2 requests at once on one connection; RFC 9113 recommends no fewer than 100.",
-        )
-        .default("100"),
-        Key::new(
-            "handshake",
-            Kind::Span {
-                least: Duration::from_millis(100),
-                most: Duration::from_secs(300),
-            },
-            "PROXY header and TLS handshake together; slow phones need a few seconds.",
-        )
-        .default("\"10s\""),
-        Key::new(
-            "head",
-            Kind::Span {
-                least: Duration::from_millis(100),
-                most: Duration::from_secs(300),
-            },
-            "From a head's first byte to its last: what stops clients that send one byte a second.",
-        )
-        .default("\"10s\""),
-        Key::new(
-            "idle",
-            Kind::Span {
-                least: Duration::from_millis(100),
-                most: DAY,
-            },
-            "Between requests. Above the 60 s that balancers keep connections for, so that they close first.",
-        )
-        .default("\"75s\""),
-        Key::new(
-            "body_idle",
-            Kind::Span {
-                least: Duration::from_millis(100),
-                most: DAY,
-            },
-            "Between two pieces of a request's body.",
-        )
-        .default("\"60s\""),
     ],
 };
 

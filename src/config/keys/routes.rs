@@ -1,5 +1,6 @@
 //! Tables of what stands behind the gateway: upstreams, routes, identity.
 
+use super::DAY;
 use super::Key;
 use super::Kind;
 use super::Table;
@@ -8,7 +9,6 @@ use crate::config::shape;
 use std::time::Duration;
 
 const MILLI: Duration = Duration::from_millis(1);
-const DAY: Duration = Duration::from_secs(86_400);
 
 const BALANCE: Words = Words {
     now: &["round_robin"],
@@ -63,6 +63,15 @@ pub(super) static UPSTREAM: Table = Table {
              to the answer's head. idle: between two pieces of the answer. keep_alive: how long a connection may lie \
              unused; below the application's own limit (Node closes after 5 s).",
         ),
+        Key::new(
+            "in_flight",
+            Kind::Number {
+                least: 1,
+                most: 10_000_000,
+            },
+            "Requests at once; more are answered 503, because a queue that no application works off helps nobody.",
+        )
+        .default("10000"),
         Key::later("hash_by"),
         Key::later("health"),
     ],
@@ -170,7 +179,7 @@ pub(super) static ROUTE: Table = Table {
         .default("{}"),
         Key::new(
             "outage_grace",
-            Kind::Span { least: Duration::ZERO, most: Duration::from_secs(15 * 60) },
+            Kind::Span { least: Duration::ZERO, most: Duration::from_mins(15) },
             "This route's own, instead of cache.outage_grace.",
         )
         .example("\"0s\""),

@@ -2,7 +2,7 @@ use super::Mistake;
 use crate::web::canonical_name;
 
 /// Names that the gateway writes itself, or that decide how a message is framed: nobody may set them by hand.
-const RESERVED: [&str; 34] = [
+const RESERVED: [&str; 33] = [
     "host",
     "connection",
     "content-length",
@@ -27,7 +27,6 @@ const RESERVED: [&str; 34] = [
     "x-forwarded-host",
     "x-forwarded-port",
     "x-forwarded-server",
-    "x-forwarded-prefix",
     "x-forwarded-ssl",
     "x-original-url",
     "x-original-uri",
