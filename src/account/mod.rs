@@ -1,20 +1,36 @@
-//! Users and passwords.
+//! Users and passwords: proves who signs in, and adds, changes and deletes users.
+//!
+//! It opens no session and decides nothing about requests. It does not throttle.
+//!
+//! Called by portal (log-in) and by the commands `user …`, on the control runtime.
+//!
+//! What must always hold: whether a user exists is not to be learned from a log-in, neither from the answer nor from its
+//! time; a password is never logged and wiped after use; hashing never holds up a runtime, and never takes more memory
+//! than `at_once` hashes. A log-in whose future is dropped is carried through and audited all the same; a change is
+//! stored whole or not at all.
+
+mod error;
+mod manage;
+mod password;
+mod rules;
+mod sign_in;
+
+pub use error::{AccountError, SignInError};
+pub use manage::NewAccount;
+pub use rules::{MOST_GROUPS, SHORTEST_PASSWORD};
 
 use crate::clock::Clock;
-use crate::model::User;
 use crate::store::Store;
-use crate::store::StoreError;
-use secrecy::SecretString;
-use std::net::IpAddr;
+use password::Hasher;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// What password checks may cost.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Argon2id memory in KiB.
+    /// Argon2id memory in KiB; at most 256 MiB, and less than 8 counts as 8.
     pub memory_kib: u32,
-    /// Argon2id passes.
+    /// Argon2id passes, 1 to 16.
     pub passes: u32,
     /// Hashes computed at once.
     pub at_once: usize,
@@ -37,40 +53,23 @@ impl Default for Settings {
     }
 }
 
-/// Why a log-in was not accepted.
-#[derive(Debug, thiserror::Error)]
-pub enum SignInError {
-    /// Unknown user, wrong password, or disabled: the same to the outside.
-    #[error("wrong user name or password")]
-    Wrong,
-    /// Too many log-ins wait.
-    #[error("too many log-ins at once")]
-    Busy,
-    /// Could not ask.
-    #[error("the user store cannot be asked")]
-    Store(#[from] StoreError),
-}
-
 /// Users of this gateway.
 pub struct Accounts {
-    _private: (),
+    store: Arc<dyn Store>,
+    hasher: Arc<Hasher>,
+    settings: Settings,
+    clock: Clock,
 }
 
-#[expect(clippy::todo, reason = "skeleton")]
-#[expect(clippy::unused_async, reason = "skeleton")]
 impl Accounts {
     /// Over `store`.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, settings: Settings, clock: Clock) -> Arc<Self> {
-        let _ = (store, settings, clock);
-        todo!()
-    }
-    /// Proves who `login` is; costs the same for users that do not exist. Failures are audited.
-    ///
-    /// # Errors
-    /// See [`SignInError`].
-    pub async fn sign_in(&self, login: &str, password: SecretString, address: IpAddr) -> Result<User, SignInError> {
-        let _ = (login, password, address);
-        todo!()
+        Arc::new(Self {
+            store,
+            hasher: Arc::new(Hasher::new(&settings)),
+            settings,
+            clock,
+        })
     }
 }

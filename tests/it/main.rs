@@ -1,6 +1,7 @@
 //! Tests over real sockets, real databases and the real program: one binary, one module an area.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod accounts;
 mod config_messages;
 mod store_contract;
 mod support;

@@ -1,0 +1,71 @@
+use super::rules::LONGEST_PASSWORD;
+use super::rules::MOST_GROUPS;
+use super::rules::SHORTEST_PASSWORD;
+use crate::model::UsernameError;
+use crate::store::StoreError;
+
+/// Why a log-in was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum SignInError {
+    /// Unknown user, wrong password, or disabled: the same to the outside.
+    #[error("wrong user name or password")]
+    Wrong,
+    /// Too many log-ins wait.
+    #[error("too many log-ins at once")]
+    Busy,
+    /// Could not ask.
+    #[error("the user store cannot be asked")]
+    Store(#[from] StoreError),
+}
+
+/// Why a user was not added or changed. The texts are for people and name what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// Not a user name.
+    #[error(transparent)]
+    Username(#[from] UsernameError),
+    /// Not an e-mail address.
+    #[error("an e-mail address has one @ with something on both sides, no spaces, and at most 254 bytes")]
+    Email,
+    /// Not a display name.
+    #[error("a display name has 1 to 128 bytes and no control characters")]
+    Name,
+    /// Not a group.
+    #[error("{0:?} is no group: a group is written with letters, digits and . _ : @ + - and has 1 to 64 characters")]
+    Group(String),
+    /// Too many groups.
+    #[error("a user can be in at most {MOST_GROUPS} groups")]
+    TooManyGroups,
+    /// A password that is too easy to guess.
+    #[error("a password has at least {SHORTEST_PASSWORD} characters")]
+    ShortPassword,
+    /// A password that is too long.
+    #[error("a password has at most {LONGEST_PASSWORD} bytes")]
+    LongPassword,
+    /// There is no such user.
+    #[error("there is no user {0}")]
+    NoSuchUser(String),
+    /// Name or e-mail address belong, or the name belonged, to somebody else.
+    #[error("{0} is already taken; names of deleted users are not given out again")]
+    Taken(&'static str),
+    /// Too many passwords are being checked.
+    #[error("too many passwords are being checked at once; try again")]
+    Busy,
+    /// The operating system gave no randomness.
+    #[error("the operating system gave no randomness")]
+    Randomness,
+    /// The store did not do it; nothing is reported done.
+    #[error("the user store did not carry this out")]
+    Store(#[source] StoreError),
+}
+
+impl AccountError {
+    /// What the store's answer means for `user`.
+    pub(super) fn about(user: &str, error: StoreError) -> Self {
+        match error {
+            StoreError::Taken(what) => Self::Taken(what),
+            StoreError::NoSuchUser => Self::NoSuchUser(user.to_owned()),
+            error => Self::Store(error),
+        }
+    }
+}

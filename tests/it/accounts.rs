@@ -1,0 +1,299 @@
+//! Users and passwords over a real store: what a log-in tells, what it costs, what is written down.
+
+use crate::support::store::{Opened, on_sqlite, open_session, session};
+use portcullis::account::{AccountError, Accounts, NewAccount, Settings, SignInError};
+use portcullis::clock::Clock;
+use portcullis::model::{User, UserState};
+use portcullis::store::RecordedEvent;
+use secrecy::SecretString;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+struct Fixture {
+    opened: Opened,
+    accounts: Arc<Accounts>,
+}
+
+async fn fixture(settings: Settings) -> Fixture {
+    let opened = on_sqlite().await;
+    let accounts = Accounts::new(Arc::clone(&opened.store), settings, Clock::system());
+    Fixture { opened, accounts }
+}
+
+fn cheap() -> Settings {
+    Settings {
+        memory_kib: 64,
+        passes: 1,
+        at_once: 2,
+        queue: 8,
+        least_failure_time: Duration::ZERO,
+    }
+}
+
+fn secret(text: &str) -> SecretString {
+    text.to_owned().into()
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+impl Fixture {
+    async fn add(&self, name: &str) -> User {
+        let new = NewAccount {
+            username: name.to_owned(),
+            email: Some(format!("{name}@Example.com")),
+            name: Some("Ann".to_owned()),
+            groups: words(&["staff", "admins"]),
+            password: Some(secret("correct horse")),
+        };
+        self.accounts.add(new, "command").await.unwrap()
+    }
+
+    async fn sign_in(&self, login: &str, password: &str) -> Result<User, SignInError> {
+        self.accounts.sign_in(login, secret(password), HERE).await
+    }
+
+    async fn newest_event(&self) -> RecordedEvent {
+        self.opened.store.list_events(None, 1).await.unwrap().remove(0)
+    }
+}
+
+#[tokio::test]
+async fn the_right_password_signs_in_with_name_or_address_in_any_case() {
+    let fixture = fixture(cheap()).await;
+    let ann = fixture.add("ann").await;
+    for login in ["ann", " ANN ", "ann@example.com", "Ann@EXAMPLE.com"] {
+        assert_eq!(fixture.sign_in(login, "correct horse").await.unwrap(), ann, "{login}");
+    }
+    assert_eq!(
+        fixture.newest_event().await.kind,
+        "user_added",
+        "a log-in is written when its session opens"
+    );
+}
+
+#[tokio::test]
+async fn every_failure_looks_the_same_and_is_told_apart_in_the_log_only() {
+    let fixture = fixture(cheap()).await;
+    let ann = fixture.add("ann").await;
+    fixture.add("bob").await;
+    fixture.accounts.disable("bob", "command").await.unwrap();
+    let no_password = NewAccount {
+        username: "carl".to_owned(),
+        ..NewAccount::default()
+    };
+    fixture.accounts.add(no_password, "command").await.unwrap();
+    for (login, password, reason, username) in [
+        ("ann", "wrong horse", "wrong_password", Some("ann")),
+        ("ann@example.com", "", "wrong_password", Some("ann")),
+        ("bob", "correct horse", "disabled", Some("bob")),
+        ("carl", "", "wrong_password", Some("carl")),
+        ("nobody", "correct horse", "unknown_user", Some("nobody")),
+        ("", "correct horse", "unknown_user", None),
+        ("my secret password", "x", "unknown_user", None),
+        ("ann\0", "correct horse", "unknown_user", None),
+        (&"a".repeat(300), "x", "unknown_user", None),
+    ] {
+        let refused = fixture.sign_in(login, password).await;
+        assert!(matches!(refused, Err(SignInError::Wrong)), "{login:?}: {refused:?}");
+        let event = fixture.newest_event().await;
+        assert_eq!(
+            (event.kind.as_str(), event.reason.as_deref()),
+            ("login_failed", Some(reason)),
+            "{login:?}"
+        );
+        assert_eq!(
+            (event.username.as_deref(), event.address),
+            (username, Some(HERE)),
+            "{login:?}"
+        );
+    }
+    let of_ann = fixture.opened.store.list_events(Some(ann.id), 9).await.unwrap();
+    assert_eq!(of_ann.len(), 3);
+    let long = "x".repeat(2000);
+    assert!(matches!(fixture.sign_in("ann", &long).await, Err(SignInError::Wrong)));
+}
+
+#[tokio::test]
+async fn a_failure_is_not_answered_before_its_time_and_a_success_is_not_held_back() {
+    let slow = Settings {
+        least_failure_time: Duration::from_millis(1500),
+        ..cheap()
+    };
+    let fixture = fixture(slow).await;
+    fixture.add("ann").await;
+    for (login, password) in [("ann", "wrong horse"), ("nobody", "wrong horse")] {
+        let start = Instant::now();
+        assert!(fixture.sign_in(login, password).await.is_err());
+        assert!(start.elapsed() >= Duration::from_millis(1500));
+    }
+    let start = Instant::now();
+    fixture.sign_in("ann", "correct horse").await.unwrap();
+    assert!(start.elapsed() < Duration::from_millis(1400), "{:?}", start.elapsed());
+}
+
+/// Without the work for unknown users they would be answered a hundred times sooner.
+#[tokio::test]
+async fn an_unknown_user_costs_as_much_as_a_known_one() {
+    let dear = Settings {
+        memory_kib: 32 * 1024,
+        passes: 4,
+        ..cheap()
+    };
+    let fixture = fixture(dear).await;
+    fixture.add("ann").await;
+    let mut known = Duration::MAX;
+    let mut unknown = Duration::MAX;
+    for _ in 0..3 {
+        let start = Instant::now();
+        assert!(fixture.sign_in("ann", "wrong horse").await.is_err());
+        known = known.min(start.elapsed());
+        let start = Instant::now();
+        assert!(fixture.sign_in("nobody", "wrong horse").await.is_err());
+        unknown = unknown.min(start.elapsed());
+    }
+    assert!(unknown > known / 3, "known {known:?}, unknown {unknown:?}");
+}
+
+#[tokio::test]
+async fn log_ins_that_find_no_place_are_told_so() {
+    let tight = Settings {
+        memory_kib: 64 * 1024,
+        passes: 4,
+        at_once: 1,
+        queue: 1,
+        ..cheap()
+    };
+    let fixture = fixture(tight).await;
+    let attempts = (0..6).map(|_| fixture.sign_in("nobody", "x"));
+    let outcomes = futures_util::future::join_all(attempts).await;
+    let busy = outcomes
+        .iter()
+        .filter(|outcome| matches!(outcome, Err(SignInError::Busy)))
+        .count();
+    assert_eq!((outcomes.len(), busy), (6, 4), "{outcomes:?}");
+}
+
+#[tokio::test]
+async fn a_visitor_who_goes_away_does_not_go_unrecorded() {
+    let fixture = fixture(cheap()).await;
+    let leaving = fixture.sign_in("nobody", "x");
+    drop(tokio::time::timeout(Duration::ZERO, leaving).await);
+    let start = Instant::now();
+    while fixture.opened.store.list_events(None, 1).await.unwrap().is_empty() {
+        assert!(start.elapsed() < Duration::from_mins(1), "nothing was written");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(fixture.newest_event().await.kind, "login_failed");
+}
+
+#[tokio::test]
+async fn an_outage_is_not_a_wrong_password() {
+    let fixture = fixture(cheap()).await;
+    fixture.add("ann").await;
+    fixture.opened.store.close().await.unwrap();
+    let asked = fixture.sign_in("ann", "correct horse").await;
+    assert!(matches!(asked, Err(SignInError::Store(_))), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_new_password_ends_the_sessions_and_the_old_one_no_longer_holds() {
+    let fixture = fixture(cheap()).await;
+    let ann = fixture.add("ann").await;
+    let live = session(&ann);
+    open_session(&*fixture.opened.store, &live).await;
+    let short = fixture.accounts.set_password("ann", secret("short"), "command").await;
+    assert!(matches!(short, Err(AccountError::ShortPassword)), "{short:?}");
+    let ended = fixture
+        .accounts
+        .set_password("ann", secret("battery staple"), "command")
+        .await
+        .unwrap();
+    assert_eq!(
+        ended.iter().map(|ended| ended.digest).collect::<Vec<_>>(),
+        [live.digest]
+    );
+    assert!(fixture.sign_in("ann", "correct horse").await.is_err());
+    assert!(fixture.sign_in("ann", "battery staple").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_disabled_user_has_no_session_until_they_are_enabled_again() {
+    let fixture = fixture(cheap()).await;
+    let ann = fixture.add("ann").await;
+    open_session(&*fixture.opened.store, &session(&ann)).await;
+    assert_eq!(fixture.accounts.disable("ann", "root").await.unwrap().len(), 1);
+    let event = fixture.newest_event().await;
+    assert_eq!((event.kind.as_str(), event.actor.as_str()), ("user_disabled", "root"));
+    assert_eq!(
+        fixture.accounts.find("ann").await.unwrap().unwrap().state,
+        UserState::Disabled
+    );
+    assert!(fixture.accounts.enable("ann", "root").await.unwrap().is_empty());
+    assert!(fixture.sign_in("ann", "correct horse").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_deleted_user_is_gone_with_their_name() {
+    let fixture = fixture(cheap()).await;
+    let ann = fixture.add("ann").await;
+    open_session(&*fixture.opened.store, &session(&ann)).await;
+    assert_eq!(fixture.accounts.delete("ann", "command").await.unwrap().len(), 1);
+    assert!(fixture.accounts.find("ann").await.unwrap().is_none());
+    let again = NewAccount {
+        username: "ann".to_owned(),
+        ..NewAccount::default()
+    };
+    let refused = fixture.accounts.add(again, "command").await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the user name is already taken; names of deleted users are not given out again"
+    );
+    let missing = fixture.accounts.delete("ann", "command").await.unwrap_err();
+    assert_eq!(missing.to_string(), "there is no user ann");
+}
+
+#[tokio::test]
+async fn groups_are_added_and_removed_one_by_one() {
+    let fixture = fixture(cheap()).await;
+    fixture.add("ann").await;
+    fixture
+        .accounts
+        .add_groups("ann", &words(&["crew", "staff"]), "command")
+        .await
+        .unwrap();
+    fixture
+        .accounts
+        .remove_groups("ann", &words(&["admins", "unknown"]), "command")
+        .await
+        .unwrap();
+    let ann = fixture.accounts.find("ann").await.unwrap().unwrap();
+    assert_eq!(ann.groups, ["crew", "staff"]);
+    let comma = fixture.accounts.add_groups("ann", &words(&["a,b"]), "command").await;
+    assert!(matches!(comma, Err(AccountError::Group(_))), "{comma:?}");
+    let many: Vec<_> = (0..63).map(|number| format!("g{number}")).collect();
+    let many = fixture.accounts.add_groups("ann", &many, "command").await;
+    assert!(matches!(many, Err(AccountError::TooManyGroups)), "{many:?}");
+}
+
+#[tokio::test]
+async fn users_are_found_by_a_part_of_their_words_in_any_case() {
+    let fixture = fixture(cheap()).await;
+    for name in ["ann", "anna", "bob"] {
+        fixture.add(name).await;
+    }
+    let names = |users: Vec<User>| users.iter().map(|user| user.username.to_string()).collect::<Vec<_>>();
+    let found = fixture.accounts.list(Some(" ANN"), None, 9).await.unwrap();
+    let after = found[0].username.clone();
+    assert_eq!(names(found), ["ann", "anna"]);
+    assert_eq!(
+        names(fixture.accounts.list(None, Some(&after), 1).await.unwrap()),
+        ["anna"]
+    );
+    assert!(fixture.accounts.list(Some("\0"), None, 9).await.unwrap().is_empty());
+    assert!(fixture.accounts.find("Not A Name").await.unwrap().is_none());
+}
