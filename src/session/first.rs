@@ -119,3 +119,22 @@ impl Drop for Local {
 fn slot(digest: &Digest) -> usize {
     usize::from(u16::from_le_bytes([digest.0[2], digest.0[3]])) % SLOTS
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Bench;
+    use super::super::testing::entry;
+    use super::*;
+
+    #[tokio::test]
+    async fn sessions_that_share_a_slot_are_never_taken_for_each_other() {
+        let bench = Bench::new();
+        let local = bench.local();
+        let entry = Arc::new(entry("anna"));
+        let other = Digest([[9; 2], [7; 2], [9; 2]].concat().repeat(6)[..32].try_into().unwrap());
+        assert_eq!(slot(&entry.session.digest), slot(&other));
+        local.remember(&entry);
+        assert!(local.remembered(&entry.session.digest).is_some());
+        assert!(local.remembered(&other).is_none());
+    }
+}

@@ -133,18 +133,51 @@ async fn what_was_ended_is_refused_at_once_at_both_levels_whoever_ends_it() {
 
 #[tokio::test]
 async fn an_end_that_was_not_heard_is_an_error_and_nothing_cached_is_believed() {
+    let ways: [fn(Digest) -> Which; 3] = [Which::Digest, |_| Which::User(user("anna").id), |_| Which::All];
+    for way in ways {
+        let bench = Bench::new();
+        let (value, digest) = bench.open("anna").await;
+        let local = bench.local();
+        assert!(is_live(&ask(&local, &value).await, "anna"));
+        bench.store.is_down(true);
+        assert!(bench.sessions.end(way(digest), logout()).await.is_err());
+        let answer = local.identify(&[value.as_bytes()], MAX_AGE).await;
+        assert!(matches!(answer, Identified::Unavailable));
+        bench.store.is_down(false);
+        assert!(matches!(ask(&local, &value).await, Identified::Dead));
+    }
+}
+
+#[tokio::test]
+async fn a_log_in_that_was_not_heard_leaves_the_old_session_unbelieved() {
     let bench = Bench::new();
-    let (value, digest) = bench.open("anna").await;
+    let (old, digest) = bench.open("anna").await;
     let local = bench.local();
-    assert!(is_live(&ask(&local, &value).await, "anna"));
+    assert!(is_live(&ask(&local, &old).await, "anna"));
+    let mut login = bench.login("anna");
+    login.replaces = Some(digest);
     bench.store.is_down(true);
-    assert!(bench.sessions.end(Which::Digest(digest), logout()).await.is_err());
-    assert!(matches!(
-        local.identify(&[value.as_bytes()], MAX_AGE).await,
-        Identified::Unavailable
-    ));
-    bench.store.is_down(false);
-    assert!(matches!(ask(&local, &value).await, Identified::Dead));
+    assert!(bench.sessions.open(login).await.is_err());
+    assert!(matches!(ask(&local, &old).await, Identified::Unavailable));
+}
+
+#[tokio::test]
+async fn an_absent_answer_that_was_under_way_when_its_session_changed_is_asked_again() {
+    let bench = Bench::new();
+    let (value, digest) = bench.open_cold("anna").await;
+    let row = bench.store.rows.lock().unwrap().remove(&digest).unwrap();
+    let local = bench.local();
+    let asked = bench.store.asked();
+    bench.store.is_late(true);
+    let question = ask(&local, &value);
+    let changing = async {
+        bench.store.begun(asked + 1).await;
+        bench.store.rows.lock().unwrap().insert(digest, row);
+        bench.sessions.cache.stripes.forget(&digest);
+        bench.store.is_late(false);
+    };
+    let (answer, ()) = tokio::join!(question, changing);
+    assert!(is_live(&answer, "anna"), "{answer:?}");
 }
 
 #[tokio::test]

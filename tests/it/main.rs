@@ -3,5 +3,6 @@
 
 mod accounts;
 mod config_messages;
+mod sessions;
 mod store_contract;
 mod support;
