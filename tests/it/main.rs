@@ -3,6 +3,7 @@
 
 mod accounts;
 mod config_messages;
+mod logging;
 mod sessions;
 mod store_contract;
 mod support;

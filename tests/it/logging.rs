@@ -1,0 +1,86 @@
+//! What a process writes to its standard error, seen from another process.
+
+use portcullis::telemetry::{AccessLine, AccessLog, Format, Settings, init};
+use prometheus_client::metrics::counter::Counter;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// Not a test of its own: the process that the tests here watch. It logs when its standard input ends.
+#[test]
+#[ignore = "is run by the tests beside it, as a process of its own"]
+fn process_that_logs() {
+    let settings = Settings {
+        format: Format::Json,
+        access: true,
+        access_file: None,
+    };
+    init(&settings, "info").expect("a log");
+    let log = AccessLog::new(&settings, || 0, Counter::default());
+    let log = log.expect("an access log").expect("that is wanted");
+    std::io::stdin().read_to_end(&mut Vec::new()).expect("a standard input");
+    tracing::info!(user.name = "anna\n{\"level\":\"ERROR\"}", session.id = 7, "signed in");
+    tracing::debug!("too fine");
+    log.write(&AccessLine {
+        request_id: 1,
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        method: "GET",
+        host: "h",
+        path: "/",
+        status: 200,
+        bytes: 0,
+        duration: Duration::ZERO,
+        complete: true,
+        route: None,
+        user: None,
+        session: None,
+        refusal: None,
+        detail: None,
+        server: None,
+    });
+    assert!(log.flush(Duration::from_secs(20)));
+    tracing::info!("still here");
+}
+
+fn start() -> Child {
+    let program = std::env::current_exe().expect("this program");
+    Command::new(program)
+        .args(["--ignored", "--exact", "--nocapture", "logging::process_that_logs"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a process")
+}
+
+#[test]
+fn each_line_is_one_json_object_with_dotted_fields() {
+    let mut child = start();
+    child.stdin.take().expect("its input").flush().expect("and its end");
+    let output = child.wait_with_output().expect("an end");
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stderr).expect("text");
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    assert_eq!(lines[0]["message"], "signed in");
+    assert_eq!(lines[0]["user.name"], "anna\n{\"level\":\"ERROR\"}");
+    assert_eq!(lines[0]["session.id"], 7);
+    assert_eq!(lines[1]["message"], "request");
+    for line in &lines {
+        assert_eq!(line["level"], "INFO");
+        assert!(line["timestamp"].is_string());
+    }
+}
+
+#[test]
+fn a_closed_standard_error_ends_nothing() {
+    let mut child = start();
+    drop(child.stderr.take());
+    drop(child.stdin.take());
+    let output = child.wait_with_output().expect("an end");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
