@@ -4,6 +4,7 @@
 mod accounts;
 mod config_messages;
 mod logging;
+mod portal;
 mod sessions;
 mod store_contract;
 mod support;
