@@ -259,11 +259,11 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Self {
-        Self::with(false)
+        Self::with(|_, _| ())
     }
 
-    /// `unsafe_plain_login` as in the settings.
-    pub fn with(unsafe_plain_login: bool) -> Self {
+    /// With other settings than most tests need.
+    pub fn with(adjust: impl FnOnce(&mut Settings, &mut portcullis::account::Settings)) -> Self {
         let store = Arc::new(FakeStore::default());
         let clock = Clock::manual(START);
         let metrics = Arc::new(Metrics::new());
@@ -275,17 +275,18 @@ impl Bench {
             control,
             Arc::clone(&metrics),
         );
-        let costs = portcullis::account::Settings {
+        let mut costs = portcullis::account::Settings {
             least_failure_time: Duration::ZERO,
             ..portcullis::account::Settings::default()
         };
-        let accounts = Accounts::new(store.clone(), costs, clock.clone());
-        let settings = Settings {
+        let mut settings = Settings {
             prefix: "/.portcullis".to_owned(),
             name: Some("Example Ltd".to_owned()),
             return_origins: vec!["https://app.example.com".to_owned()],
-            unsafe_plain_login,
+            unsafe_plain_login: false,
         };
+        adjust(&mut settings, &mut costs);
+        let accounts = Accounts::new(store.clone(), costs, clock.clone());
         Self {
             portal: Portal::new(settings, sessions, accounts, Arc::clone(&metrics)),
             store,

@@ -3,7 +3,7 @@
 mod bench;
 
 use bench::*;
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, StatusCode};
 use portcullis::model::EventKind;
 use portcullis::web::Desk;
 use portcullis::web::Scheme;
@@ -236,7 +236,7 @@ async fn signing_in_over_plain_http_is_refused_except_on_this_machine() {
         let answer = bench.portal.answer(plain(Method::POST, address)).await;
         assert_eq!(answer.status(), 200, "{address}");
     }
-    let bench = Bench::with(true);
+    let bench = Bench::with(|settings, _| settings.unsafe_plain_login = true);
     assert_eq!(
         bench.portal.answer(plain(Method::POST, "192.0.2.7")).await.status(),
         200
@@ -343,6 +343,43 @@ async fn a_form_sent_during_an_outage_says_that_nobody_was_signed_out() {
     assert_eq!(answer.status(), 503);
     assert_eq!(header(&answer, "retry-after"), Some("5"));
     assert!(text(&answer).contains("Nobody was signed out") && text(&answer).contains("value=\"alice\""));
+}
+
+#[tokio::test]
+async fn a_log_in_beyond_the_queue_is_asked_to_come_back() {
+    let bench = Bench::with(|_, costs| {
+        costs.at_once = 1;
+        costs.queue = 0;
+    });
+    let sent = || json(LOGIN, &json!({"username": "alice", "password": PASSWORD}));
+    let (first, second) = tokio::join!(bench.portal.answer(sent()), bench.portal.answer(sent()));
+    assert_eq!(
+        (first.status(), second.status()),
+        (StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE)
+    );
+    assert!(header(&second, "retry-after").is_some());
+    assert_eq!(body(&second)["type"], "urn:portcullis:busy");
+    assert_eq!((bench.counted("succeeded"), bench.counted("busy")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_log_in_after_two_users_were_mixed_leaves_one() {
+    let (bench, mut alice, mut bob) = (Bench::new(), Browser::default(), Browser::default());
+    alice.sign_in(&bench, "alice").await;
+    bob.sign_in(&bench, "bob").await;
+    let mut request = json(LOGIN, &json!({"username": "alice", "password": PASSWORD}));
+    let pairs = format!("{COOKIE}={}; {COOKIE}={}", alice.cookies[COOKIE], bob.cookies[COOKIE]);
+    request.headers.insert("cookie", pairs.parse().unwrap());
+    let answer = bench.portal.answer(request).await;
+    let lines: Vec<_> = answer.headers().get_all("set-cookie").iter().collect();
+    assert!(
+        lines.first().unwrap().to_str().unwrap().contains("Max-Age=0"),
+        "the old ones go first"
+    );
+    assert!(
+        !lines.last().unwrap().to_str().unwrap().contains("Max-Age=0"),
+        "the new one stays"
+    );
 }
 
 #[tokio::test]
