@@ -75,8 +75,6 @@ const ROOMS: &[(&str, &[&str])] = &[
             "clock",
             "telemetry",
             "lifecycle",
-            "net",
-            "web",
         ],
     ),
 ];

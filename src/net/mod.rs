@@ -1,6 +1,37 @@
-//! From socket to request: listener, PROXY protocol, TLS, head guard, connection. Knows no sessions and no routes.
+//! From socket to request: it binds addresses, accepts, reads the PROXY protocol, ends TLS, guards every HTTP/1 head,
+//! speaks HTTP/1.1 and HTTP/2, and holds every limit and deadline of a connection.
+//!
+//! It knows no sessions and no routes, reads no configuration, and answers nothing itself: even a refused head becomes
+//! a request with a fault, which the [`Handler`] answers. Bodies that stop arriving are the handler's to time; answers
+//! that the client stops taking are timed here.
+//!
+//! `app` calls [`bind`], then [`Workers::start`] with a handler for each core, then waits for [`Workers::finished`].
+//!
+//! Everything of a connection stays on one core. What a connection occupies is given back when its socket is dropped,
+//! wherever it went. Dropping [`Workers`] stops nothing; a handler's future is dropped when its client goes away.
 
-use crate::lifecycle::Lifecycle;
+mod certificates;
+mod coalesce;
+mod connection;
+mod framing;
+mod head;
+mod head_guard;
+mod lease;
+mod listener;
+mod local_ca;
+mod messages;
+mod notes;
+mod protocols;
+mod proxy_protocol;
+mod socket;
+mod streams;
+mod tls;
+mod watched;
+mod workers;
+
+pub use local_ca::ca_path;
+pub use workers::Workers;
+
 use crate::web::Arrival;
 use crate::web::BoxError;
 use crate::web::Purpose;
@@ -9,10 +40,13 @@ use http::Request;
 use http::Response;
 use hyper::body::Incoming;
 use ipnet::IpNet;
+use std::future::Future;
 use std::net::SocketAddr;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
+use time::OffsetDateTime;
 
 /// What to listen on and what to bear.
 #[derive(Clone, Debug)]
@@ -106,6 +140,9 @@ pub trait Handler: 'static {
 pub struct Bound {
     /// The settings of each, and the address it got.
     pub listeners: Vec<(ListenerSettings, SocketAddr)>,
+    /// In the order of `listeners`.
+    sockets: Vec<TcpListener>,
+    tls: Vec<Option<tls::Tls>>,
 }
 
 /// Why the network side could not start.
@@ -130,44 +167,33 @@ pub enum NetError {
         /// What is wrong.
         what: String,
     },
+    /// A listener cannot be waited on.
+    #[error("cannot wait for connections")]
+    Accept(#[source] std::io::Error),
     /// A worker thread could not be started.
     #[error("cannot start a worker")]
     Worker(#[source] std::io::Error),
 }
 
-/// Binds every listener.
+/// Loads every certificate, then binds every listener. Clients that connect from here on wait until
+/// [`Workers::start`]. `now` tells whether certificates have expired and dates those that are made here.
 ///
 /// # Errors
-/// The first address that cannot be had, or certificate that cannot be used.
-#[expect(clippy::todo, reason = "skeleton")]
-pub fn bind(settings: &Settings) -> Result<Bound, NetError> {
-    let _ = settings;
-    todo!()
-}
-
-/// The workers of a running gateway.
-pub struct Workers {
-    _private: (),
-}
-
-#[expect(clippy::todo, reason = "skeleton")]
-#[expect(clippy::unused_async, reason = "skeleton")]
-impl Workers {
-    /// Starts the workers, each with a handler that `make` builds on its own thread, and accepts on the current (control) runtime.
-    ///
-    /// # Errors
-    /// A thread could not be started.
-    pub fn start<H: Handler>(
-        bound: Bound,
-        settings: Settings,
-        lifecycle: &Lifecycle,
-        make: impl Fn(usize) -> Rc<H> + Clone + Send + 'static,
-    ) -> Result<Self, NetError> {
-        let _ = (bound, settings, lifecycle, make);
-        todo!()
+/// The first certificate that cannot be used, or address that cannot be had.
+pub fn bind(settings: &Settings, now: OffsetDateTime) -> Result<Bound, NetError> {
+    let mut bound = Bound {
+        listeners: Vec::new(),
+        sockets: Vec::new(),
+        tls: Vec::new(),
+    };
+    for listener in &settings.listeners {
+        let tls = listener.tls.as_ref().map(|tls| tls::load(tls, now)).transpose()?;
+        bound.tls.push(tls);
     }
-    /// Waits until every connection has ended and the threads are gone. Returns how many connections were cut by the hard stop.
-    pub async fn finished(self) -> usize {
-        todo!()
+    for listener in &settings.listeners {
+        let (socket, address) = listener::bind(listener)?;
+        bound.listeners.push((listener.clone(), address));
+        bound.sockets.push(socket);
     }
+    Ok(bound)
 }

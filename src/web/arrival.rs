@@ -1,7 +1,9 @@
-use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -67,8 +69,7 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The listener it came in on.
     pub listener: Arc<ListenerFacts>,
-    /// Names of the leaf certificate that was shown, empty without TLS; a host that it does not cover may be answered
-    /// 421 on a reused HTTP/2 connection.
+    /// The name that the client asked for in the TLS handshake (SNI), in lower case; `None` without TLS or SNI.
     pub server_name: Option<String>,
 }
 
@@ -94,14 +95,16 @@ pub struct Arrival {
     /// Set when the head guard refused this head. The request that comes with it is a stand-in and must only be
     /// answered with the fault.
     pub fault: Option<Fault>,
-    /// On HTTP/1 requests with an `Upgrade` header: the guard holds back all further bytes until it is told what they
-    /// are. Dropping it without a word means "HTTP goes on".
+    /// On HTTP/1.1 requests with an `Upgrade` header: the guard holds back all further bytes until it is told what they
+    /// are. Without a word, the answer's status tells: 101 is a tunnel, anything else means "HTTP goes on".
     pub hold: Option<UpgradeHold>,
 }
 
 /// The other end of the head guard's hold on an HTTP/1 connection that asked for an upgrade.
+///
+/// It is shared with the connection's I/O, which hyper wants to be `Send` for upgrades.
 #[derive(Clone, Default)]
-pub struct UpgradeHold(Rc<RefCell<Hold>>);
+pub struct UpgradeHold(Arc<Mutex<Hold>>);
 
 #[derive(Default)]
 struct Hold {
@@ -120,8 +123,12 @@ impl UpgradeHold {
         self.decide(false);
     }
 
+    fn lock(&self) -> MutexGuard<'_, Hold> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn decide(&self, tunnel: bool) {
-        let mut hold = self.0.borrow_mut();
+        let mut hold = self.lock();
         if hold.verdict.is_none() {
             hold.verdict = Some(tunnel);
             if let Some(waker) = hold.waker.take() {
@@ -133,7 +140,7 @@ impl UpgradeHold {
     /// The guard's side: `Some(true)` tunnel, `Some(false)` HTTP, `None` not decided yet, and `waker` is woken when it is.
     #[must_use]
     pub fn poll(&self, waker: &Waker) -> Option<bool> {
-        let mut hold = self.0.borrow_mut();
+        let mut hold = self.lock();
         if hold.verdict.is_none() {
             hold.waker = Some(waker.clone());
         }

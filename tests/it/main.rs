@@ -2,9 +2,10 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod accounts;
-mod commands;
 mod config_messages;
+mod head_guard;
 mod logging;
+mod portal;
 mod sessions;
 mod store_contract;
 mod support;

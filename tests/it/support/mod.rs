@@ -5,6 +5,8 @@
 
 pub mod client;
 pub mod gateway;
+pub mod net;
 pub mod postgres;
 pub mod store;
+pub mod tls;
 pub mod upstream;

@@ -1,0 +1,280 @@
+//! The guard under hyper on HTTP/1 connections: it sees every raw byte, lets good ones pass untouched and may only
+//! refuse. A refused head is replaced by a harmless one that asks to close; the service answers that with the fault.
+
+use super::head::Bounds;
+use super::messages::Messages;
+use super::messages::Stop;
+use super::notes::Notes;
+use super::notes::Special;
+use crate::web::Fault;
+use crate::web::UpgradeHold;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Context;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
+use tokio::io::ReadBuf;
+use tokio::time::Instant;
+use tokio::time::Sleep;
+
+/// What hyper reads in place of a refused head.
+const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+
+/// I/O whose reads are guarded.
+pub(super) struct HeadGuard<S> {
+    inner: S,
+    mode: Mode,
+    messages: Messages,
+    /// Bytes read but not given to hyper; empty, without memory, unless a head came in pieces or a hold is on.
+    held: Vec<u8>,
+    /// How many of the held bytes may pass.
+    vouched: usize,
+    /// How many of them have passed.
+    given: usize,
+    /// When the first byte of the head under way came.
+    head_since: Option<Instant>,
+    waits: Waits,
+    alarm: Option<Pin<Box<Sleep>>>,
+    notes: Arc<Notes>,
+}
+
+/// How long the guard waits for what.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waits {
+    /// First byte of a head to its last.
+    pub head: Duration,
+    /// Between requests.
+    pub idle: Duration,
+}
+
+enum Mode {
+    Http,
+    /// A head was refused: so many bytes of the stand-in have passed, and nothing is read any more.
+    Refusing(usize),
+    Broken(&'static str),
+    Holding(UpgradeHold),
+    Tunnel,
+}
+
+enum Due {
+    Nothing,
+    Idle,
+    Head,
+}
+
+impl<S> HeadGuard<S> {
+    pub fn new(inner: S, bounds: Bounds, waits: Waits, notes: Arc<Notes>) -> Self {
+        Self {
+            inner,
+            mode: Mode::Http,
+            messages: Messages::new(bounds),
+            held: Vec::new(),
+            vouched: 0,
+            given: 0,
+            head_since: None,
+            waits,
+            alarm: None,
+            notes,
+        }
+    }
+
+    /// Gives hyper what was held and may pass; whether there was any.
+    fn give(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        if self.given == self.vouched {
+            return false;
+        }
+        let waiting = &self.held[self.given..self.vouched];
+        let len = waiting.len().min(buf.remaining());
+        buf.put_slice(&waiting[..len]);
+        self.given += len;
+        if self.given == self.held.len() {
+            self.held = Vec::new();
+            (self.given, self.vouched) = (0, 0);
+        }
+        len > 0
+    }
+
+    /// Judges what was read into `buf` from `start` on; what may not pass yet is taken out again.
+    fn judge(&mut self, buf: &mut ReadBuf<'_>, start: usize) {
+        if self.held.is_empty() {
+            let read = &buf.filled()[start..];
+            let (passed, stop) = self.messages.follow(read);
+            if matches!(stop, Stop::Starved | Stop::Upgrade) {
+                self.held.extend_from_slice(&read[passed..]);
+            }
+            buf.set_filled(start + passed);
+            self.settle(stop);
+        } else {
+            self.held.drain(..self.given);
+            (self.given, self.vouched) = (0, 0);
+            self.held.extend_from_slice(&buf.filled()[start..]);
+            buf.set_filled(start);
+            self.judge_held();
+        }
+    }
+
+    fn judge_held(&mut self) {
+        let (passed, stop) = self.messages.follow(&self.held[self.vouched..]);
+        self.vouched += passed;
+        if matches!(stop, Stop::Refused(_) | Stop::Broken(_)) {
+            self.held.truncate(self.vouched);
+        }
+        self.settle(stop);
+    }
+
+    fn settle(&mut self, stop: Stop) {
+        let asked = self.messages.upgrade_asked() || stop == Stop::Upgrade;
+        if asked && !matches!(self.mode, Mode::Holding(_)) {
+            let hold = UpgradeHold::default();
+            self.notes.mark(self.messages.heads() - 1, Special::Hold(hold.clone()));
+            self.mode = Mode::Holding(hold);
+        }
+        match stop {
+            Stop::Refused(fault) => self.refuse(fault),
+            Stop::Broken(why) => self.mode = Mode::Broken(why),
+            Stop::Starved | Stop::Upgrade => {}
+        }
+        // An empty line before a request line is no head yet: the connection is idle.
+        let partial = &self.held[self.vouched..];
+        if partial.is_empty() || matches!(partial, b"\r" | b"\r\n") || !self.messages.in_head() {
+            self.head_since = None;
+        } else if self.head_since.is_none() {
+            self.head_since = Some(Instant::now());
+        }
+    }
+
+    fn refuse(&mut self, fault: Fault) {
+        self.held.truncate(self.vouched);
+        self.notes.mark(self.messages.heads(), Special::Fault(fault));
+        self.mode = Mode::Refusing(0);
+    }
+
+    fn due(&mut self, cx: &mut Context<'_>) -> Due {
+        if let Some(since) = self.head_since {
+            if self.rang(cx, Some(since + self.waits.head)) {
+                return Due::Head;
+            }
+        } else if self.messages.in_head() && self.notes.answered() >= self.messages.heads() {
+            if self.rang(cx, Some(self.notes.idle_since() + self.waits.idle)) {
+                return Due::Idle;
+            }
+        } else {
+            // hyper does not read again when an answer ends: the alarm must be set now to find the connection idle then.
+            self.rang(cx, None);
+        }
+        Due::Nothing
+    }
+
+    /// Whether `wanted` has passed. One timer a connection, never moved for a later deadline before it rings: requests
+    /// come far more often than deadlines.
+    fn rang(&mut self, cx: &mut Context<'_>, wanted: Option<Instant>) -> bool {
+        loop {
+            let alarm = match &mut self.alarm {
+                Some(alarm) => alarm,
+                empty => {
+                    let at = wanted.unwrap_or_else(|| Instant::now() + self.waits.idle);
+                    empty.insert(Box::pin(tokio::time::sleep_until(at)))
+                }
+            };
+            if let Some(at) = wanted.filter(|at| *at < alarm.deadline()) {
+                alarm.as_mut().reset(at);
+            }
+            if alarm.as_mut().poll(cx).is_pending() {
+                return false;
+            }
+            let now = Instant::now();
+            let at = wanted.unwrap_or_else(|| now + self.waits.idle);
+            if at <= now {
+                return true;
+            }
+            alarm.as_mut().reset(at);
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for HeadGuard<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            if this.give(buf) {
+                return Poll::Ready(Ok(()));
+            }
+            match &mut this.mode {
+                Mode::Http => {}
+                Mode::Holding(_) if !this.messages.in_head() => {}
+                Mode::Holding(hold) => match hold.poll(cx.waker()) {
+                    None => return Poll::Pending,
+                    Some(true) => {
+                        this.vouched = this.held.len();
+                        this.alarm = None;
+                        this.mode = Mode::Tunnel;
+                        continue;
+                    }
+                    Some(false) => {
+                        this.mode = Mode::Http;
+                        this.judge_held();
+                        continue;
+                    }
+                },
+                Mode::Tunnel => return Pin::new(&mut this.inner).poll_read(cx, buf),
+                Mode::Refusing(sent) => {
+                    let rest = &STAND_IN[*sent..];
+                    let len = rest.len().min(buf.remaining());
+                    if len == 0 {
+                        return Poll::Pending;
+                    }
+                    buf.put_slice(&rest[..len]);
+                    *sent += len;
+                    return Poll::Ready(Ok(()));
+                }
+                Mode::Broken(why) => return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, *why))),
+            }
+            let start = buf.filled().len();
+            match Pin::new(&mut this.inner).poll_read(cx, buf) {
+                Poll::Ready(Ok(())) if buf.filled().len() == start => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) => {
+                    this.judge(buf, start);
+                    if buf.filled().len() > start {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => match this.due(cx) {
+                    Due::Nothing => return Poll::Pending,
+                    // Reads as the end: hyper closes without a word.
+                    Due::Idle => return Poll::Ready(Ok(())),
+                    Due::Head => this.refuse(Fault::HeadTimeout),
+                },
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for HeadGuard<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().inner).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().inner).poll_write_vectored(cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,247 @@
+//! One thread a core, each with a runtime of its own; everything of a connection stays on its core.
+
+use super::Bound;
+use super::Handler;
+use super::Limits;
+use super::NetError;
+use super::Settings;
+use super::connection;
+use super::connection::Accepted;
+use super::lease::Load;
+use super::lease::Seats;
+use super::listener::Acceptor;
+use super::listener::Door;
+use super::listener::Way;
+use super::listener::watch;
+use super::protocols;
+use crate::lifecycle::Lifecycle;
+use crate::telemetry::Metrics;
+use crate::web::ListenerFacts;
+use crate::web::Purpose;
+use crate::web::Scheme;
+use hyper::server::conn::http1;
+use hyper::server::conn::http2;
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::sync_channel;
+use tokio::runtime::Builder;
+use tokio::runtime::LocalOptions;
+use tokio::runtime::LocalRuntime;
+use tokio::sync::Notify;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::oneshot;
+
+/// Connections of the admin listeners, apart from all others: visitors who take every connection must not hide the
+/// gateway's health.
+const ADMIN_CONNECTIONS: usize = 256;
+
+/// What the connections of one core share.
+pub(super) struct Core<H> {
+    pub handler: Rc<H>,
+    pub limits: Limits,
+    pub http1: http1::Builder,
+    pub http2: http2::Builder<protocols::StreamSpawner>,
+    pub stop: Stop,
+}
+
+/// The soft stop as one core's connections see it.
+#[derive(Default)]
+pub(super) struct Stop {
+    on: Cell<bool>,
+    pub signal: Notify,
+}
+
+impl Stop {
+    pub fn is_on(&self) -> bool {
+        self.on.get()
+    }
+
+    fn begin(&self) {
+        self.on.set(true);
+        self.signal.notify_waiters();
+    }
+}
+
+/// The workers of a running gateway.
+pub struct Workers {
+    /// Each core's last word: connections that were still open when it ended.
+    ended: Vec<oneshot::Receiver<usize>>,
+}
+
+impl Workers {
+    /// Starts the workers, each with a handler that `make` builds on its own thread and runtime, and accepts on the
+    /// current (control) runtime. A worker that ends before the stop counts as a failure of the process.
+    ///
+    /// # Errors
+    /// A thread or its runtime could not be started.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn start<H: Handler>(
+        bound: Bound,
+        settings: &Settings,
+        lifecycle: &Lifecycle,
+        metrics: &Metrics,
+        make: impl Fn(usize) -> Rc<H> + Clone + Send + 'static,
+    ) -> Result<Self, NetError> {
+        let mut cores = Vec::new();
+        let mut ended = Vec::new();
+        for index in 0..settings.workers.max(1) {
+            let (sender, receiver) = unbounded_channel();
+            let (last_word, end) = oneshot::channel();
+            let load = Arc::new(Load::default());
+            let worker = Worker {
+                index,
+                limits: settings.limits.clone(),
+                lifecycle: lifecycle.clone(),
+                load: Arc::clone(&load),
+                receiver,
+            };
+            worker.start(make.clone(), last_word)?;
+            cores.push(Way { load, sender });
+            ended.push(end);
+        }
+        accept(bound, settings, lifecycle, metrics, &cores)?;
+        Ok(Self { ended })
+    }
+
+    /// Waits until every connection has ended and the threads are gone. Returns how many connections were cut by the
+    /// hard stop.
+    pub async fn finished(self) -> usize {
+        let mut cut = 0;
+        for end in self.ended {
+            cut += end.await.unwrap_or(0);
+        }
+        cut
+    }
+}
+
+fn accept(
+    bound: Bound,
+    settings: &Settings,
+    lifecycle: &Lifecycle,
+    metrics: &Metrics,
+    cores: &[Way],
+) -> Result<(), NetError> {
+    let limits = &settings.limits;
+    let permits = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+    let admin_permits = Arc::new(Semaphore::new(ADMIN_CONNECTIONS));
+    let seats = limits.connections_per_address.map(Seats::new);
+    for (((listener, address), socket), tls) in bound.listeners.into_iter().zip(bound.sockets).zip(bound.tls) {
+        let name = listener.address.to_string();
+        if let Some(expiry) = tls.as_ref().and_then(|tls| tls.expiry) {
+            metrics.certificate_expiry(&name).set(expiry);
+        }
+        let is_admin = listener.purpose == Purpose::Admin;
+        let door = Door {
+            gauge: metrics.connections(&name),
+            facts: Arc::new(ListenerFacts {
+                name,
+                purpose: listener.purpose,
+                scheme: if tls.is_some() { Scheme::Https } else { Scheme::Http },
+                public_port: listener.public_port.unwrap_or(address.port()),
+                hsts: listener.hsts,
+            }),
+            tls: tls.map(|tls| tls.config),
+            // Balancers stand in front of applications; an operator's probe speaks plain HTTP.
+            proxy_protocol: if is_admin {
+                Vec::new()
+            } else {
+                settings.proxy_protocol.clone()
+            },
+            seats: if is_admin { None } else { seats.clone() },
+        };
+        let acceptor = Acceptor {
+            listener: watch(socket).map_err(NetError::Accept)?,
+            door: Arc::new(door),
+            permits: Arc::clone(if is_admin { &admin_permits } else { &permits }),
+            cores: cores.to_vec(),
+            stop: lifecycle.soft.clone(),
+        };
+        lifecycle.spawn("acceptor", acceptor.run());
+    }
+    Ok(())
+}
+
+struct Worker {
+    index: usize,
+    limits: Limits,
+    lifecycle: Lifecycle,
+    load: Arc<Load>,
+    receiver: UnboundedReceiver<Accepted>,
+}
+
+impl Worker {
+    /// Returns when the thread has a runtime.
+    fn start<H: Handler>(
+        self,
+        make: impl Fn(usize) -> Rc<H> + Send + 'static,
+        last_word: oneshot::Sender<usize>,
+    ) -> Result<(), NetError> {
+        let (ready, started) = sync_channel(1);
+        std::thread::Builder::new()
+            .name(format!("core-{}", self.index))
+            .spawn(move || {
+                if let Some(runtime) = runtime(&ready) {
+                    let lifecycle = self.lifecycle.clone();
+                    let _failing = lifecycle.fails_unless_stopped("a worker");
+                    let load = Arc::clone(&self.load);
+                    runtime.block_on(self.run(make));
+                    let cut = load.count();
+                    // Every task of this core, connections that were cut among them, goes with the runtime.
+                    drop(runtime);
+                    let _ = last_word.send(cut);
+                }
+            })
+            .map_err(NetError::Worker)?;
+        started
+            .recv()
+            .unwrap_or_else(|_| Err(io::Error::other("the thread ended at once")))
+            .map_err(NetError::Worker)
+    }
+
+    async fn run<H: Handler>(mut self, make: impl Fn(usize) -> Rc<H>) {
+        let core = Rc::new(Core {
+            handler: make(self.index),
+            http1: protocols::http1(&self.limits),
+            http2: protocols::http2(&self.limits),
+            limits: self.limits.clone(),
+            stop: Stop::default(),
+        });
+        let hard = self.lifecycle.hard.clone();
+        let soft = self.lifecycle.soft.clone();
+        let on_stop = Rc::clone(&core);
+        tokio::task::spawn_local(async move {
+            soft.cancelled().await;
+            on_stop.stop.begin();
+        });
+        let serving = async {
+            // The acceptors hold the senders and drop them at the stop.
+            while let Some(accepted) = self.receiver.recv().await {
+                protocols::spawn_contained("a connection was", connection::serve(accepted, Rc::clone(&core)));
+            }
+            while self.load.count() > 0 {
+                self.load.emptied.notified().await;
+            }
+        };
+        hard.run_until_cancelled(serving).await;
+    }
+}
+
+fn runtime(ready: &SyncSender<io::Result<()>>) -> Option<LocalRuntime> {
+    let built = Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default());
+    let (runtime, result) = match built {
+        Ok(runtime) => (Some(runtime), Ok(())),
+        Err(error) => (None, Err(error)),
+    };
+    // Whoever started us waits for this word.
+    let _ = ready.send(result);
+    runtime
+}
