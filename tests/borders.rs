@@ -75,6 +75,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "clock",
             "telemetry",
             "lifecycle",
+            "net",
+            "web",
         ],
     ),
 ];

@@ -13,6 +13,7 @@ use super::tree::Section;
 use super::tree::Value;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 const PREFIX: &str = "PORTCULLIS_";
 /// Names that are not keys: the file itself, read by the command line, and a short form of `PORTCULLIS_LOG_LEVEL`.
@@ -38,6 +39,12 @@ impl Environment {
             Some((name, value.into().into_string().ok()))
         });
         Self(named.collect())
+    }
+
+    /// The file that `PORTCULLIS_CONFIG` names, for the command line.
+    #[must_use]
+    pub fn config_file(&self) -> Option<PathBuf> {
+        self.find(CONFIG).ok().map(Into::into)
     }
 
     /// The text of a variable, or why there is none.

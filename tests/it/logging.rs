@@ -7,10 +7,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+/// The name of no test: whoever is started with it is the process that the tests here watch.
+const LOG_NOW: &str = "log-now";
+
 /// Not a test of its own: the process that the tests here watch. It logs when its standard input ends.
 #[test]
-#[ignore = "is run by the tests beside it, as a process of its own"]
 fn process_that_logs() {
+    if !std::env::args().any(|argument| argument == LOG_NOW) {
+        return;
+    }
     let settings = Settings {
         format: Format::Json,
         access: true,
@@ -46,7 +51,7 @@ fn process_that_logs() {
 fn start() -> Child {
     let program = std::env::current_exe().expect("this program");
     Command::new(program)
-        .args(["--ignored", "--exact", "--nocapture", "logging::process_that_logs"])
+        .args(["--exact", "--nocapture", "logging::process_that_logs", LOG_NOW])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -2,6 +2,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod accounts;
+mod commands;
 mod config_messages;
 mod head_guard;
 mod logging;

@@ -1,0 +1,114 @@
+//! `portcullis check`: whether a configuration may take effect.
+
+use super::failure;
+use super::output;
+use super::place;
+use crate::config::Config;
+use crate::config::Problems;
+use crate::store;
+use crate::store::Place;
+use crate::store::Role;
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// The most that one question of `--online` may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Check a configuration without running it: 0 valid, 1 could not check, 2 invalid
+#[derive(Args, Debug)]
+pub(super) struct Options {
+    /// The file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Also ask the database, and look up the addresses of applications
+    #[arg(long)]
+    online: bool,
+    /// How to answer
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+pub(super) async fn run(options: Options) -> Result<ExitCode> {
+    let file = place::config_file(options.config, "")?;
+    let (config, problems) = match place::read(&file) {
+        Ok(loaded) => (Some(loaded.config), loaded.warnings),
+        Err(problems) => (None, problems),
+    };
+    let unasked = match &config {
+        Some(config) if options.online => ask(config).await,
+        _ => Vec::new(),
+    };
+    let code = match &config {
+        None if problems.could_not_read() => 1,
+        None => 2,
+        Some(_) if unasked.is_empty() => 0,
+        Some(_) => 1,
+    };
+    if options.format == Format::Json {
+        let mut answer = problems.to_json();
+        answer["valid"] = json!(config.is_some());
+        answer["online"] = json!(unasked);
+        output::json(&answer)?;
+    } else {
+        tell(&file.display().to_string(), config.is_some(), &problems, &unasked)?;
+    }
+    Ok(ExitCode::from(code))
+}
+
+fn tell(file: &str, valid: bool, problems: &Problems, unasked: &[String]) -> Result<()> {
+    failure::show(problems);
+    for failed in unasked {
+        anstream::eprintln!("error: {failed}");
+    }
+    if valid && unasked.is_empty() {
+        output::line(format_args!("{file} is valid."))?;
+    }
+    Ok(())
+}
+
+/// Asks whatever the configuration names that can be asked without changing anything; returns what could not be had.
+async fn ask(config: &Config) -> Vec<String> {
+    let mut failed = Vec::new();
+    if let Err(error) = ask_store(config).await {
+        failed.push(format!("{error:#}"));
+    }
+    for upstream in &config.proxy.upstreams {
+        for server in &upstream.servers {
+            if let Err(error) = look_up(&server.host, server.port).await {
+                failed.push(format!("upstream {}: {error:#}", upstream.name));
+            }
+        }
+    }
+    failed
+}
+
+/// Connects and reads which migrations the database has.
+async fn ask_store(config: &Config) -> Result<()> {
+    if let Place::Sqlite { path } = &config.store.place
+        && !path.exists()
+    {
+        // It is made at the first start.
+        return Ok(());
+    }
+    let store = store::open(&config.store, Role::Migration, crate::clock::Clock::system()).await?;
+    let asked = tokio::time::timeout(PATIENCE, store.migrate(true)).await;
+    let outcome = asked.unwrap_or(Err(store::StoreError::TimedOut));
+    let _ = store.close().await;
+    outcome.map(drop).context(store.description())
+}
+
+async fn look_up(host: &str, port: u16) -> Result<()> {
+    let asked = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host, port))).await;
+    let found = asked.with_context(|| format!("no answer to the look-up of {host}"))?;
+    found.map(drop).with_context(|| format!("{host} has no address"))
+}

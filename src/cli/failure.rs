@@ -1,0 +1,57 @@
+//! How a command ends when it could not do what it was asked.
+
+use super::output::OutputError;
+use crate::account::AccountError;
+use crate::config::Problems;
+use std::io::{ErrorKind, IsTerminal};
+use std::process::ExitCode;
+
+/// Wrong usage or configuration; ends with 2 where other failures end with 1.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Wrong(pub String);
+
+/// Tells a person what went wrong and gives the exit code.
+pub(super) fn report(error: &anyhow::Error) -> ExitCode {
+    if let Some(OutputError(cause)) = error.downcast_ref()
+        && cause.kind() == ErrorKind::BrokenPipe
+    {
+        return ExitCode::SUCCESS;
+    }
+    if let Some(problems) = error.downcast_ref::<Problems>() {
+        show(problems);
+        return ExitCode::from(if problems.could_not_read() { 1 } else { 2 });
+    }
+    anstream::eprintln!("error: {error}");
+    for cause in error.chain().skip(1) {
+        anstream::eprintln!("  caused by: {cause}");
+    }
+    ExitCode::from(if is_wrong(error) { 2 } else { 1 })
+}
+
+/// Whether what was asked for cannot be, whatever the state is.
+fn is_wrong(error: &anyhow::Error) -> bool {
+    let account = error.downcast_ref::<AccountError>();
+    let unfit = account.is_some_and(|account| match account {
+        AccountError::Username(_)
+        | AccountError::Email
+        | AccountError::Name
+        | AccountError::Group(_)
+        | AccountError::TooManyGroups
+        | AccountError::ShortPassword
+        | AccountError::LongPassword => true,
+        AccountError::NoSuchUser(_)
+        | AccountError::Taken(_)
+        | AccountError::Busy
+        | AccountError::Randomness
+        | AccountError::Store(_) => false,
+    });
+    unfit || error.is::<Wrong>()
+}
+
+/// Shows problems of a configuration, with colours on a terminal.
+pub(super) fn show(problems: &Problems) {
+    if !problems.is_empty() {
+        anstream::eprintln!("{}", problems.to_text(std::io::stderr().is_terminal()).trim_end());
+    }
+}

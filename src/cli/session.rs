@@ -1,0 +1,214 @@
+//! `portcullis session`: who is signed in, and ending it.
+
+use super::failure::Wrong;
+use super::output;
+use super::place::{Desk, Place};
+use crate::model::Event;
+use crate::model::EventKind;
+use crate::model::PublicId;
+use crate::model::Timestamp;
+use crate::store::Found;
+use crate::store::Which;
+use anyhow::{Context, Result, bail};
+use clap::{ArgGroup, Args, Subcommand};
+use serde::Serialize;
+use serde_json::json;
+use std::net::IpAddr;
+
+/// See and end sessions
+#[derive(Subcommand, Debug)]
+pub(super) enum Command {
+    /// List sessions, the newest first
+    List(List),
+    /// Show one session
+    Show(Show),
+    /// End one session, all of a user, or all
+    End(End),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct List {
+    #[command(flatten)]
+    place: Place,
+    /// Only sessions of this user
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// At most this many
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    limit: u32,
+    /// Only those after this one, to go on with a list
+    #[arg(long, value_name = "ID")]
+    after: Option<uuid::Uuid>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Show {
+    #[command(flatten)]
+    place: Place,
+    /// The session's public id
+    id: uuid::Uuid,
+}
+
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("which").required(true))]
+pub(super) struct End {
+    #[command(flatten)]
+    place: Place,
+    /// The session's public id
+    #[arg(group = "which")]
+    id: Option<uuid::Uuid>,
+    /// All sessions of this user
+    #[arg(long, value_name = "NAME", group = "which")]
+    user: Option<String>,
+    /// All sessions of everybody
+    #[arg(long, group = "which")]
+    all: bool,
+}
+
+pub(super) async fn run(command: Command) -> Result<()> {
+    match command {
+        Command::List(options) => list(options).await,
+        Command::Show(options) => show(options).await,
+        Command::End(options) => end(options).await,
+    }
+}
+
+/// A session as programs get it.
+#[derive(Serialize)]
+struct Shown {
+    public_id: PublicId,
+    user: String,
+    state: &'static str,
+    created_at: Timestamp,
+    authenticated_at: Timestamp,
+    last_seen_at: Timestamp,
+    expires_at: Timestamp,
+    ends_at: Timestamp,
+    remembered: bool,
+    methods: Vec<String>,
+    device: Option<String>,
+    user_agent: Option<String>,
+    first_address: Option<IpAddr>,
+    last_address: Option<IpAddr>,
+}
+
+impl Shown {
+    fn new(found: Found, now: Timestamp) -> Self {
+        let Found { session, user } = found;
+        Self {
+            public_id: session.public_id,
+            user: user.username.to_string(),
+            state: if session.is_over(now) { "expired" } else { "active" },
+            created_at: session.created_at,
+            authenticated_at: session.authenticated_at,
+            last_seen_at: session.last_seen_at,
+            expires_at: session.expires_at,
+            ends_at: session.ends_at,
+            remembered: session.remembered,
+            methods: session.methods,
+            device: session.device,
+            user_agent: session.user_agent,
+            first_address: session.first_address,
+            last_address: session.last_address,
+        }
+    }
+
+    fn address(&self) -> String {
+        self.last_address
+            .or(self.first_address)
+            .map_or_else(|| "-".into(), |address| address.to_string())
+    }
+}
+
+async fn list(options: List) -> Result<()> {
+    let desk = options.place.open().await?;
+    let user = match &options.user {
+        Some(name) => Some(desk.user(name).await?.id),
+        None => None,
+    };
+    let now = desk.store.now().await?;
+    let found = desk
+        .store
+        .list_sessions(user, options.after.map(PublicId), options.limit)
+        .await?;
+    desk.close().await;
+    let full = found.len() == options.limit as usize;
+    let shown: Vec<Shown> = found.into_iter().map(|one| Shown::new(one, now)).collect();
+    let next = shown.last().filter(|_| full).map(|last| last.public_id.to_string());
+    if options.place.json {
+        return output::json(&output::List { items: &shown, next });
+    }
+    if shown.is_empty() {
+        return output::line("No sessions.");
+    }
+    let row = |one: &Shown| {
+        vec![
+            one.public_id.to_string(),
+            one.user.clone(),
+            one.state.to_owned(),
+            one.created_at.to_string(),
+            one.expires_at.to_string(),
+            one.address(),
+            one.device.clone().unwrap_or_else(|| "-".into()),
+        ]
+    };
+    let heading = ["id", "user", "state", "signed in", "expires", "address", "device"];
+    output::table(&heading, shown.iter().map(row))?;
+    match next {
+        Some(next) => output::line(format_args!("There may be more: --after {next}")),
+        None => Ok(()),
+    }
+}
+
+async fn show(options: Show) -> Result<()> {
+    let desk = options.place.open().await?;
+    let now = desk.store.now().await?;
+    let found = desk.store.find_session_by_public_id(PublicId(options.id)).await?;
+    desk.close().await;
+    let one = Shown::new(found.with_context(|| no_such(options.id))?, now);
+    if options.place.json {
+        return output::json(&one);
+    }
+    output::facts(&[
+        ("id", one.public_id.to_string()),
+        ("user", one.user.clone()),
+        ("state", one.state.to_owned()),
+        (
+            "signed in",
+            format!("{} ({})", one.authenticated_at, one.methods.join(", ")),
+        ),
+        ("last seen", format!("{} from {}", one.last_seen_at, one.address())),
+        ("expires", one.expires_at.to_string()),
+        ("ends at latest", one.ends_at.to_string()),
+        ("remembered", if one.remembered { "yes" } else { "no" }.to_owned()),
+        ("device", one.device.clone().unwrap_or_else(|| "-".into())),
+        ("browser", one.user_agent.clone().unwrap_or_else(|| "-".into())),
+    ])
+}
+
+async fn end(options: End) -> Result<()> {
+    let desk = options.place.open().await?;
+    let which = match (options.id, &options.user, options.all) {
+        (Some(id), _, _) => Which::Public(PublicId(id)),
+        (None, Some(name), _) => Which::User(desk.user(name).await?.id),
+        (None, None, true) => Which::All,
+        (None, None, false) => bail!(Wrong("name a session, --user or --all".into())),
+    };
+    let event = Event::new(desk.clock.now(), EventKind::SessionEnded, Desk::ACTOR);
+    let ended = desk.store.end_sessions(which, event).await?;
+    let effect = desk.effect();
+    desk.close().await;
+    if let (Some(id), true) = (options.id, ended.is_empty()) {
+        bail!(no_such(id));
+    }
+    if options.place.json {
+        let ids: Vec<PublicId> = ended.iter().map(|one| one.public_id).collect();
+        return output::json(&json!({ "ended": ids }));
+    }
+    let count = output::count(ended.len(), "session");
+    output::line(format_args!("{count} ended. {effect}"))
+}
+
+fn no_such(id: uuid::Uuid) -> String {
+    format!("there is no session {id}")
+}
