@@ -9,4 +9,5 @@ mod logging;
 mod portal;
 mod sessions;
 mod store_contract;
+mod store_faults;
 mod support;

@@ -78,3 +78,35 @@ contract! {
         the_database_itself_refuses_what_the_program_never_writes
     }
 }
+
+#[tokio::test]
+async fn every_statement_can_be_prepared() {
+    use crate::support::store::{on_postgres, on_sqlite};
+    use portcullis::store::{Place, postgres_statements, sqlite_statements};
+    use secrecy::ExposeSecret;
+    use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr, SqliteConnection};
+
+    let opened = on_postgres().await;
+    let Place::Postgres { url, schema, .. } = &opened.settings.place else {
+        panic!("not Postgres")
+    };
+    let mut connection = PgConnection::connect(url.expose_secret()).await.unwrap();
+    for (name, sql) in postgres_statements(schema) {
+        let prepared = connection.prepare(AssertSqlSafe(sql.clone()).into_sql_str()).await;
+        assert!(prepared.is_ok(), "{name}: {:?}\n{sql}", prepared.err());
+    }
+    let opened = on_sqlite().await;
+    let Place::Sqlite { path } = &opened.settings.place else {
+        panic!("not SQLite")
+    };
+    let mut connection = SqliteConnection::connect(&format!("sqlite://{}", path.display()))
+        .await
+        .unwrap();
+    let mut both = Vec::new();
+    for (name, sql) in sqlite_statements() {
+        let prepared = connection.prepare(AssertSqlSafe(sql.clone()).into_sql_str()).await;
+        assert!(prepared.is_ok(), "{name}: {:?}\n{sql}", prepared.err());
+        both.push(name);
+    }
+    assert!(both.len() > 20, "the list is the engine's, not an empty one");
+}

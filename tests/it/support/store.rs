@@ -25,6 +25,30 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// A gateway's store. A SQLite file is made in a fresh folder, whatever path the settings name.
+    pub async fn with(settings: Settings) -> Self {
+        let folder =
+            matches!(settings.place, Place::Sqlite { .. }).then(|| tempfile::tempdir().expect("a temporary folder"));
+        let place = match &folder {
+            Some(folder) => Place::Sqlite {
+                path: folder.path().join("data/portcullis.db"),
+            },
+            None => settings.place,
+        };
+        let settings = Settings { place, ..settings };
+        let store = open(&settings, Role::Gateway, Clock::system()).await;
+        Self {
+            store: store.expect("a store in a fresh place"),
+            settings,
+            folder,
+        }
+    }
+
+    /// Ends this store's life but not its file's.
+    pub fn into_folder(self) -> Option<TempDir> {
+        self.folder
+    }
+
     /// Another store on the same state, as a command beside the gateway has it.
     pub async fn beside(&self) -> Arc<dyn Store> {
         let opened = open(&self.settings, Role::Command, Clock::system()).await;
@@ -39,25 +63,12 @@ impl Opened {
 
 /// In a fresh database of the shared server, in a schema whose name must be quoted.
 pub async fn on_postgres() -> Opened {
-    let settings = postgres_settings(&Postgres::shared().database());
-    let store = open(&settings, Role::Gateway, Clock::system()).await;
-    Opened {
-        store: store.expect("a store in a fresh database"),
-        settings,
-        folder: None,
-    }
+    Opened::with(postgres_settings(&Postgres::shared().database())).await
 }
 
 /// In a fresh SQLite file.
 pub async fn on_sqlite() -> Opened {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let settings = sqlite_settings(&folder.path().join("data/portcullis.db"));
-    let store = open(&settings, Role::Gateway, Clock::system()).await;
-    Opened {
-        store: store.expect("a store in a fresh file"),
-        settings,
-        folder: Some(folder),
-    }
+    Opened::with(sqlite_settings(Path::new("portcullis.db"))).await
 }
 
 /// Settings with wide time bounds for a busy machine.
