@@ -1,9 +1,48 @@
 //! Composition root: settings in, running system out. The only file that knows every room.
 
 use crate::account::Accounts;
+use crate::admin::Admin;
+use crate::admin::Readiness;
+use crate::clock::Clock;
 use crate::config::Config;
+use crate::lifecycle::Lifecycle;
+use crate::net;
+use crate::net::Bound;
+use crate::net::Handler;
+use crate::net::TlsSettings;
+use crate::net::Workers;
+use crate::portal;
+use crate::portal::Portal;
+use crate::proxy;
+use crate::proxy::Core;
+use crate::proxy::Outgoing;
+use crate::proxy::Shared;
+use crate::proxy::Surroundings;
+use crate::session;
+use crate::session::Sessions;
+use crate::store;
+use crate::store::Role;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::telemetry::AccessLog;
+use crate::telemetry::Metrics;
+use crate::web::Arrival;
+use crate::web::Purpose;
+use crate::web::Scheme;
+use anyhow::Context;
+use http::Request;
+use http::Response;
+use hyper::body::Incoming;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How often a database that was not there at start is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// A gateway that accepts requests.
 pub struct Running {
@@ -15,25 +54,301 @@ pub struct Running {
     pub ca: Option<PathBuf>,
     /// Users of this gateway, for the commands that start it.
     pub accounts: Arc<Accounts>,
+    lifecycle: Lifecycle,
+    life: crate::lifecycle::Settings,
+    workers: Workers,
+    store: Arc<dyn Store>,
+}
+
+/// Ready once the store was reached and migrated, until the drain begins. A database that fails later does not make an
+/// instance unready: cached sessions go on, and taking every instance away at once would help nobody.
+struct Ready {
+    prepared: AtomicBool,
+    lifecycle: Lifecycle,
+}
+
+impl Readiness for Ready {
+    fn ready(&self) -> Result<(), &'static str> {
+        if self.lifecycle.draining.is_cancelled() {
+            return Err("draining");
+        }
+        if self.prepared.load(Ordering::Acquire) {
+            Ok(())
+        } else {
+            Err("the database has not been reached yet")
+        }
+    }
+}
+
+/// Joins [`net`] and [`proxy`], which do not know each other.
+struct Doorman(Rc<Core>);
+
+impl Handler for Doorman {
+    type Body = Outgoing;
+
+    fn handle(
+        self: Rc<Self>,
+        request: Request<Incoming>,
+        arrival: Arrival,
+    ) -> impl Future<Output = Response<Outgoing>> + 'static {
+        proxy::handle(Rc::clone(&self.0), request, arrival)
+    }
 }
 
 /// Starts everything on the current (control) runtime.
 ///
 /// # Errors
-/// What kept it from starting. Nothing runs then.
-#[expect(clippy::unused_async, reason = "skeleton")]
-pub async fn start(config: Config) -> anyhow::Result<Running> {
-    let _ = config;
-    anyhow::bail!("the rooms are not joined yet")
+/// An address that is taken, a certificate that cannot be used, a database that must be there and is not, a schema that
+/// is too new. Nothing runs then.
+pub async fn start(mut config: Config) -> anyhow::Result<Running> {
+    let clock = Clock::system();
+    let lifecycle = Lifecycle::default();
+    let metrics = Arc::new(Metrics::new());
+    if config.session.secrets.is_empty() {
+        config.session.secrets = vec![session::load_or_make_secret(&config.data_dir)?];
+    }
+    let bound = net::bind(&config.net, clock.now().into())?;
+    let store = store::open(&config.store, Role::Gateway, clock.clone()).await?;
+    let ready = Arc::new(Ready {
+        prepared: AtomicBool::new(false),
+        lifecycle: lifecycle.clone(),
+    });
+    prepare(&store, &ready).await?;
+    let control = tokio::runtime::Handle::current();
+    let longest_grace = config
+        .proxy
+        .routes
+        .iter()
+        .map(|route| route.outage_grace)
+        .max()
+        .unwrap_or_default();
+    let sessions = Sessions::with_longest_grace(
+        Arc::clone(&store),
+        config.session.clone(),
+        clock.clone(),
+        control,
+        Arc::clone(&metrics),
+        longest_grace,
+    );
+    lifecycle.spawn("session watch", Arc::clone(&sessions).watch(lifecycle.hard.clone()));
+    let accounts = Accounts::new(Arc::clone(&store), config.account.clone(), clock.clone());
+    log_start(&config, &bound, store.as_ref());
+    let running = Running {
+        listeners: urls(&bound, false),
+        admin_url: urls(&bound, true).into_iter().next(),
+        ca: local_ca(&config),
+        accounts: Arc::clone(&accounts),
+        life: config.life.clone(),
+        workers: start_workers(
+            config,
+            bound,
+            &lifecycle,
+            &metrics,
+            Rooms {
+                sessions,
+                accounts,
+                ready,
+                clock,
+            },
+        )?,
+        lifecycle,
+        store,
+    };
+    Ok(running)
+}
+
+/// What the workers' handlers are built from.
+struct Rooms {
+    sessions: Arc<Sessions>,
+    accounts: Arc<Accounts>,
+    ready: Arc<Ready>,
+    clock: Clock,
+}
+
+fn start_workers(
+    config: Config,
+    bound: Bound,
+    lifecycle: &Lifecycle,
+    metrics: &Arc<Metrics>,
+    rooms: Rooms,
+) -> anyhow::Result<Workers> {
+    let Rooms {
+        sessions,
+        accounts,
+        ready,
+        clock,
+    } = rooms;
+    let portal = Portal::new(
+        config.portal.clone(),
+        Arc::clone(&sessions),
+        accounts,
+        Arc::clone(metrics),
+    );
+    let admin = Admin {
+        metrics: Arc::clone(metrics),
+        readiness: ready,
+        hosts: admin_hosts(&bound),
+    };
+    let access = AccessLog::new(
+        &config.telemetry,
+        move || clock.now().as_micros(),
+        metrics.access_lines_lost.clone(),
+    )
+    .context("cannot open the access log")?;
+    let around = Surroundings {
+        sessions,
+        portal: Arc::new(portal),
+        portal_settings: config.portal,
+        admin: Arc::new(admin),
+        metrics: Arc::clone(metrics),
+        access,
+        control: tokio::runtime::Handle::current(),
+        stop_streams: lifecycle.streams.clone(),
+        https_port: https_port(&bound),
+        own_cookies: portal::form_cookie_names().into_iter().map(str::to_owned).collect(),
+        cores: config.net.workers,
+    };
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).context("the operating system gives no randomness")?;
+    let shared = Shared::new(config.proxy, config.session.cookie, around, u64::from_ne_bytes(seed));
+    let make = move |core: usize| Rc::new(Doorman(Core::new(Arc::clone(&shared), core)));
+    Ok(Workers::start(bound, &config.net, lifecycle, metrics, make)?)
+}
+
+/// Waits for a database that could not be reached at start; requests are answered 503 until it is.
+async fn prepare(store: &Arc<dyn Store>, ready: &Arc<Ready>) -> anyhow::Result<()> {
+    match store.prepare().await {
+        Ok(()) => {
+            ready.prepared.store(true, Ordering::Release);
+            return Ok(());
+        }
+        Err(StoreError::Unreachable(_) | StoreError::TimedOut) => {}
+        Err(error) => return Err(error.into()),
+    }
+    tracing::warn!(
+        store.place = store.description(),
+        "the database cannot be reached; not ready until it can"
+    );
+    let (store, ready) = (Arc::clone(store), Arc::clone(ready));
+    let lifecycle = ready.lifecycle.clone();
+    lifecycle.tasks.clone().spawn(async move {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(TRY_AGAIN) => {}
+                () = lifecycle.soft.cancelled() => return,
+            }
+            match store.prepare().await {
+                Ok(()) => break,
+                Err(StoreError::Unreachable(_) | StoreError::TimedOut) => {}
+                Err(error) => {
+                    tracing::error!(error = %error, "the database was reached but cannot be used");
+                    lifecycle.fail();
+                    return;
+                }
+            }
+        }
+        ready.prepared.store(true, Ordering::Release);
+        tracing::info!("the database was reached; ready");
+    });
+    Ok(())
+}
+
+fn urls(bound: &Bound, admin: bool) -> Vec<String> {
+    let wanted = bound
+        .listeners
+        .iter()
+        .filter(|(settings, _)| (settings.purpose == Purpose::Admin) == admin);
+    let url = |tls: bool, address: &SocketAddr| {
+        format!(
+            "{}://{address}",
+            if tls { Scheme::Https } else { Scheme::Http }.as_str()
+        )
+    };
+    wanted
+        .map(|(settings, address)| url(settings.tls.is_some(), address))
+        .collect()
+}
+
+fn https_port(bound: &Bound) -> Option<u16> {
+    let serving = bound
+        .listeners
+        .iter()
+        .find(|(settings, _)| settings.tls.is_some() && settings.purpose == Purpose::Serve);
+    serving.map(|(settings, address)| settings.public_port.unwrap_or(address.port()))
+}
+
+fn admin_hosts(bound: &Bound) -> Vec<String> {
+    let admin = bound
+        .listeners
+        .iter()
+        .filter(|(settings, _)| settings.purpose == Purpose::Admin);
+    admin
+        .map(|(_, address)| {
+            if address.is_ipv6() {
+                format!("[{}]", address.ip())
+            } else {
+                address.ip().to_string()
+            }
+        })
+        .collect()
+}
+
+fn local_ca(config: &Config) -> Option<PathBuf> {
+    config.net.listeners.iter().find_map(|listener| match &listener.tls {
+        Some(TlsSettings::Local { dir, .. }) => Some(net::ca_path(dir)),
+        _ => None,
+    })
+}
+
+fn log_start(config: &Config, bound: &Bound, store: &dyn Store) {
+    let cookie = &config.session.cookie;
+    let trusted: Vec<String> = config.proxy.trusted_proxies.iter().map(ToString::to_string).collect();
+    tracing::info!(
+        listeners = urls(bound, false).join(" "),
+        admin = urls(bound, true).join(" "),
+        store.place = store.description(),
+        trust.proxies = if trusted.is_empty() { "none".to_owned() } else { trusted.join(" ") },
+        cookie.name = cookie.name,
+        cookie.secure = ?cookie.secure,
+        cookie.same_site = ?cookie.same_site,
+        workers = config.net.workers,
+        version = env!("CARGO_PKG_VERSION"),
+        "portcullis is starting"
+    );
 }
 
 impl Running {
     /// Waits for a signal to stop, drains, and returns when everything has ended.
     ///
     /// # Errors
-    /// A task that must not end did.
-    #[expect(clippy::unused_async, reason = "skeleton")]
+    /// A task that must not end did: the process should end with a failing code.
     pub async fn wait(self) -> anyhow::Result<()> {
+        let Self {
+            lifecycle,
+            life,
+            workers,
+            store,
+            ..
+        } = self;
+        lifecycle.stop_on_signals(life).context("cannot wait for signals")?;
+        let cut = workers.finished().await;
+        lifecycle.hard.cancel();
+        lifecycle.tasks.close();
+        lifecycle.tasks.wait().await;
+        if let Err(error) = store.close().await {
+            tracing::warn!(error = %error, "the database's connections did not close in time");
+        }
+        tracing::info!(connections.cut = cut, "portcullis has stopped");
+        anyhow::ensure!(
+            !lifecycle.failed.is_cancelled(),
+            "a part of the gateway ended early; the log says which"
+        );
         Ok(())
+    }
+
+    /// Begins to stop, as the first signal does.
+    #[must_use]
+    pub fn lifecycle(&self) -> &Lifecycle {
+        &self.lifecycle
     }
 }

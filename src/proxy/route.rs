@@ -235,3 +235,208 @@ fn same_rule(left: &RouteSettings, right: &RouteSettings) -> bool {
         && left.strip_prefix == right.strip_prefix
         && left.add_prefix == right.add_prefix
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{DecisionPath, Profile, Refusal, Routes, Target};
+    use crate::proxy::settings::{
+        Access, Encoding, HostPattern, IdentitySettings, PathCase, PathPattern, Preset, RouteSettings,
+    };
+    use crate::telemetry::Metrics;
+    use http::Method;
+    use std::time::Duration;
+
+    fn route(name: &str, host: HostPattern, path: PathPattern, access: Access) -> RouteSettings {
+        RouteSettings {
+            name: name.into(),
+            host,
+            path,
+            methods: Vec::new(),
+            upstream: Some(0),
+            access,
+            groups: Vec::new(),
+            users: Vec::new(),
+            networks: Vec::new(),
+            api: false,
+            origins: Vec::new(),
+            allow_preflight: false,
+            allow_encoded_slash: false,
+            allow_double_slash: false,
+            allow_path_parameters: false,
+            path_case: PathCase::Insensitive,
+            preserve_host: true,
+            strip_prefix: false,
+            add_prefix: String::new(),
+            set_headers: Vec::new(),
+            outage_grace: Duration::ZERO,
+            cache_private: true,
+            identity: IdentitySettings {
+                preset: Preset::OAuth2Proxy,
+                headers: Vec::new(),
+                delimiter: None,
+                encoding: Encoding::Percent,
+            },
+        }
+    }
+
+    fn prefix(path: &str) -> PathPattern {
+        PathPattern::Prefix(path.into())
+    }
+
+    fn exact(host: &str) -> HostPattern {
+        HostPattern::Exact(host.into())
+    }
+
+    fn table(routes: Vec<RouteSettings>) -> Routes {
+        let metrics = Metrics::new();
+        let ready = routes
+            .into_iter()
+            .map(|route| (metrics.route(&route.name), Profile::new(&route.identity), route));
+        Routes::new(
+            ready
+                .map(|(metrics, profile, route)| (route, metrics, profile))
+                .collect(),
+            "/.portcullis",
+        )
+    }
+
+    fn find(routes: &Routes, method: &Method, host: &str, raw: &str) -> Result<String, Refusal> {
+        let path = DecisionPath::parse(raw).unwrap();
+        routes.find(host, raw, &path, method).map(|target| match target {
+            Target::Portal => "portal".to_owned(),
+            Target::Application(route) => route.settings.name.clone(),
+        })
+    }
+
+    #[test]
+    fn the_most_specific_route_wins_whatever_the_order() {
+        let mut post = route("post", exact("a.example"), prefix("/api"), Access::SignedIn);
+        post.methods = vec![Method::POST];
+        let mut routes = vec![
+            route("any", HostPattern::Any, prefix("/"), Access::Public),
+            route(
+                "wild",
+                HostPattern::Wildcard("example".into()),
+                prefix("/"),
+                Access::Public,
+            ),
+            route("root", exact("a.example"), prefix("/"), Access::Public),
+            route("api", exact("a.example"), prefix("/api"), Access::SignedIn),
+            route(
+                "one",
+                exact("a.example"),
+                PathPattern::Exact("/api/one".into()),
+                Access::Public,
+            ),
+            post,
+        ];
+        for _ in 0..routes.len() {
+            routes.rotate_left(1);
+            let table = table(routes.clone());
+            for (method, host, path, name) in [
+                (Method::GET, "a.example", "/x", "root"),
+                (Method::GET, "a.example", "/api", "api"),
+                (Method::GET, "a.example", "/api/x", "api"),
+                (Method::GET, "a.example", "/apix", "root"),
+                (Method::GET, "a.example", "/api/one", "one"),
+                (Method::POST, "a.example", "/api/x", "post"),
+                (Method::GET, "b.example", "/api", "wild"),
+                (Method::GET, "c.b.example", "/api", "any"),
+                (Method::GET, "example", "/api", "any"),
+                (Method::GET, "a.example", "/.portcullis", "portal"),
+                (Method::GET, "a.example", "/.portcullis/login", "portal"),
+                (Method::GET, "a.example", "/.portcullisx", "root"),
+            ] {
+                assert_eq!(find(&table, &method, host, path).as_deref(), Ok(name), "{host}{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_hosts_and_paths_are_told_apart() {
+        let table = table(vec![route("one", exact("a.example"), prefix("/one"), Access::Public)]);
+        assert_eq!(
+            find(&table, &Method::GET, "b.example", "/one"),
+            Err(Refusal::UnknownHost)
+        );
+        assert_eq!(find(&table, &Method::GET, "a.example", "/two"), Err(Refusal::NoRoute));
+    }
+
+    #[test]
+    fn a_path_that_can_be_read_as_another_rules_is_refused() {
+        let table = table(vec![
+            route("public", exact("a.example"), prefix("/"), Access::Public),
+            route("admin", exact("a.example"), prefix("/admin"), Access::Deny),
+            route("shout", exact("a.example"), prefix("/Reports"), Access::SignedIn),
+        ]);
+        for raw in [
+            "/Admin",
+            "/admin;x",
+            "/admin.",
+            "/admin%20",
+            "/%2561dmin",
+            "/x/%252e%252e/admin",
+            "/ADMIN/x",
+            "/reports",
+            "/admin;x=1/y",
+            "/x;/../../admin;/",
+        ] {
+            let Ok(path) = DecisionPath::parse(raw) else { continue };
+            let found = table.find("a.example", raw, &path, &Method::GET);
+            assert!(matches!(found, Err(Refusal::Ambiguous(_))), "{raw}: {found:?}");
+        }
+        for raw in [
+            "/.PORTCULLIS/login",
+            "/.portcullis;x/login",
+            "/%2eportcullis/login",
+            "/.portcullis./me",
+            "/%252eportcullis/me",
+        ] {
+            assert!(
+                matches!(find(&table, &Method::GET, "a.example", raw), Err(Refusal::Ambiguous(_))),
+                "{raw}"
+            );
+        }
+        for (raw, name) in [
+            ("/Logo.PNG", "public"),
+            ("/a;b=c", "public"),
+            ("/admin/x;y", "admin"),
+            ("/100%25", "public"),
+            ("/a%20b", "public"),
+        ] {
+            assert_eq!(
+                find(&table, &Method::GET, "a.example", raw).as_deref(),
+                Ok(name),
+                "{raw}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_route_may_allow_what_its_application_knows() {
+        let mut open = route("open", exact("a.example"), prefix("/"), Access::Public);
+        let admin = route("admin", exact("a.example"), prefix("/admin"), Access::Deny);
+        assert_eq!(
+            find(&table(vec![open.clone()]), &Method::GET, "a.example", "/a%2Fb"),
+            Err(Refusal::Ambiguous("encoded_slash"))
+        );
+        assert_eq!(
+            find(&table(vec![open.clone()]), &Method::GET, "a.example", "/a//b"),
+            Err(Refusal::Ambiguous("double_slash"))
+        );
+        open.allow_encoded_slash = true;
+        open.allow_double_slash = true;
+        open.path_case = PathCase::Sensitive;
+        let table = table(vec![open, admin]);
+        for raw in ["/a%2Fb", "/a//b", "/ADMIN"] {
+            assert_eq!(
+                find(&table, &Method::GET, "a.example", raw).as_deref(),
+                Ok("open"),
+                "{raw}"
+            );
+        }
+        for raw in ["/x%2F..%2Fadmin", "//admin", "/%2Fadmin", "/a/..%5cadmin"] {
+            assert!(find(&table, &Method::GET, "a.example", raw).is_err(), "{raw}");
+        }
+    }
+}
