@@ -7,6 +7,7 @@ pub mod client;
 pub mod gateway;
 pub mod net;
 pub mod postgres;
+pub mod stage;
 pub mod store;
 pub mod tls;
 pub mod upstream;
