@@ -3,6 +3,7 @@
 use super::keys;
 use super::keys::Key;
 use super::keys::Kind;
+use super::keys::Presence;
 use super::problem::Findings;
 use super::problem::Place;
 use super::problem::Problem;
@@ -97,7 +98,10 @@ fn variables() -> Vec<Variable> {
 /// Every name that may be set, for the reference and for suggestions.
 pub(super) fn names() -> Vec<String> {
     let mut names = vec![CONFIG.to_owned(), LOG.to_owned()];
-    for variable in variables() {
+    for variable in variables()
+        .into_iter()
+        .filter(|variable| variable.key.presence != Presence::Later)
+    {
         if variable.key.is_secret() {
             names.push(format!("{}_FILE", variable.name));
         }

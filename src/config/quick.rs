@@ -11,6 +11,7 @@ use super::load;
 use super::problem::Place;
 use super::shape;
 use super::shape::Mistake;
+use super::wording::quoted;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
@@ -43,13 +44,16 @@ pub fn quick(quick: Quick) -> Result<Loaded, Problems> {
         .unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8443));
     let mut wrong = Vec::new();
     if let Err(mistake) = shape::server(&quick.to) {
-        let problem = match mistake {
-            Mistake::Wrong(what, hint) => {
-                Problem::error(flag("--to"), "", format!("the application's URL {what}")).hint(hint)
-            }
-            Mistake::Later(what) => Problem::error(flag("--to"), "", format!("{what} is not available yet")),
+        // With a user in it, it may hold a password.
+        let given = if quick.to.contains('@') {
+            "its URL".to_owned()
+        } else {
+            quoted(&quick.to)
         };
-        wrong.push(problem);
+        wrong.push(match mistake {
+            Mistake::Wrong(what, hint) => Problem::error(flag("--to"), "", format!("{given} {what}")).hint(hint),
+            Mistake::Later(what) => Problem::error(flag("--to"), "", format!("{what} is not available yet")),
+        });
     }
     if !listen.ip().is_loopback() && !quick.unsafe_listen_anywhere {
         let message = format!("{listen} is no loopback address: others could reach this gateway");

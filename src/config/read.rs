@@ -21,6 +21,10 @@ use super::tree::Node;
 use super::tree::Origin;
 use super::tree::Section;
 use super::tree::Value;
+use super::wording::elsewhere;
+use super::wording::last;
+use super::wording::quoted;
+use super::wording::sentence;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
@@ -104,7 +108,7 @@ impl Reader<'_> {
             }),
             Kind::List(shape) => {
                 self.split_reference(node, shape, full);
-                self.check_items(node, "a list", full, |reader, item, at| {
+                self.check_items(node, &reference::noun(kind), full, |reader, item, at| {
                     reader.check_text(item, shape, at);
                 });
             }
@@ -113,7 +117,13 @@ impl Reader<'_> {
             Kind::Either(words, inner) => {
                 self.fetch(node, false, full);
                 let Some(text) = node.text() else {
-                    return self.check_kind(node, inner, full);
+                    return match (inner, &node.value) {
+                        (Kind::Table(_), Value::Table(_)) | (Kind::Tables(_), Value::List(_)) | (_, Value::Broken) => {
+                            self.check_kind(node, inner, full);
+                        }
+                        (Kind::Table(_) | Kind::Tables(_), _) => self.refuse_kind(node, &reference::noun(kind), full),
+                        _ => self.check_kind(node, inner, full),
+                    };
                 };
                 let near = suggest::nearest(text, words.now.iter().copied()).is_some();
                 match inner {
@@ -199,8 +209,13 @@ impl Reader<'_> {
         self.fetch(node, shape.secret, full);
         match &node.value {
             Value::Text(text) => {
+                // A URL with a user in it may hold a password, wherever it stands.
+                let secret = shape.secret || (text.contains("://") && text.contains('@'));
                 if let Err(mistake) = (shape.check)(text) {
-                    self.refuse_value(node, mistake, shape.secret, full);
+                    if secret {
+                        self.findings.hide_direct(node);
+                    }
+                    self.refuse_value(node, mistake, secret, full);
                 }
             }
             Value::Broken => {}
@@ -313,7 +328,8 @@ impl Reader<'_> {
 
     fn refuse_kind(&mut self, node: &mut Node, noun: &str, full: &str) {
         if !node.is_broken() {
-            let message = format!("`{}` must be {noun}, not {}", last(full), node.noun());
+            let element = if full.ends_with(']') { "an element of " } else { "" };
+            let message = format!("{element}`{}` must be {noun}, not {}", last(full), node.noun());
             self.findings.push(Problem::error(&node.origin, full, message));
             node.value = Value::Broken;
         }
@@ -322,16 +338,20 @@ impl Reader<'_> {
     fn refuse_value(&mut self, node: &mut Node, mistake: Mistake, secret: bool, full: &str) {
         let value = match (&node.through, node.text()) {
             (Some(through), _) => format!("the value of {through:?}"),
-            _ if secret => "its value".to_owned(),
+            _ if secret => String::new(),
             (None, Some(text)) => quoted(text),
             (None, None) => match node.value {
                 Value::Number(number) => number.to_string(),
-                _ => "its value".to_owned(),
+                _ => String::new(),
             },
         };
-        let value = format!("`{}`: {value}", last(full));
+        let subject = if value.is_empty() {
+            format!("`{}`", last(full))
+        } else {
+            format!("`{}`: {value}", last(full))
+        };
         self.findings
-            .push(sentence(Place::from(&node.origin), full, &value, mistake));
+            .push(sentence(Place::from(&node.origin), full, &subject, mistake));
         node.value = Value::Broken;
     }
 
@@ -340,54 +360,4 @@ impl Reader<'_> {
             .push(Problem::error(&node.origin, full, message).hint(hint));
         node.value = Value::Broken;
     }
-}
-
-fn sentence(place: Place, full: &str, subject: &str, mistake: Mistake) -> Problem {
-    match mistake {
-        Mistake::Wrong(what, hint) => Problem::error(place, full, format!("{subject} {what}")).hint(hint),
-        Mistake::Later(what) => {
-            Problem::error(place, full, format!("{what} is not available yet")).hint("a later version will have it")
-        }
-    }
-}
-
-/// A value as it may stand in a message: on one line, not too long.
-fn quoted(text: &str) -> String {
-    if text.chars().count() > 60 {
-        let start: String = text.chars().take(57).collect();
-        return format!("{:?}", start + "…");
-    }
-    format!("{text:?}")
-}
-
-/// The key's own name in a dotted one, without positions.
-pub(super) fn last(full: &str) -> &str {
-    let key = full.rsplit('.').next().unwrap_or(full);
-    key.split('[').next().unwrap_or(key)
-}
-
-/// Where a key of this name belongs, if anywhere.
-fn elsewhere(name: &str, here: &str) -> String {
-    let tables = keys::tables();
-    let home = tables
-        .iter()
-        .find(|(path, table)| table.find(name).is_some() && path != here);
-    match home {
-        Some((path, _)) if path.is_empty() => {
-            format!("`{name}` belongs at the top of the file, before the first [table]")
-        }
-        Some((path, _)) => format!("`{name}` belongs in [{path}]"),
-        None => match tables
-            .iter()
-            .find(|(path, _)| path == here.split('[').next().unwrap_or(here))
-        {
-            Some((_, table)) => format!("known here: {}", list_of(table)),
-            None => "leave it out".to_owned(),
-        },
-    }
-}
-
-fn list_of(table: &Table) -> String {
-    let available = table.keys.iter().filter(|key| key.presence != Presence::Later);
-    available.map(|key| key.name).collect::<Vec<_>>().join(", ")
 }

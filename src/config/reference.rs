@@ -29,7 +29,6 @@ pub fn reference() -> String {
          secrets also from the file that PORTCULLIS_TABLE_KEY_FILE names, lists one element a line; \
          PORTCULLIS_CONFIG names the file itself, PORTCULLIS_LOG is short for PORTCULLIS_LOG_LEVEL.",
     );
-    out.push('\n');
     write_keys(&mut out, keys::root());
     for key in keys::root().keys {
         match key.kind {
@@ -65,6 +64,7 @@ fn write_keys(out: &mut String, table: &Table) {
         .map(|key| key.name)
         .collect();
     if !later.is_empty() {
+        out.push('\n');
         comment(out, &format!("Not available yet: {}.", later.join(", ")));
     }
 }
@@ -76,6 +76,7 @@ fn write_key(out: &mut String, key: &Key) {
         (_, Some(value), _) | (_, None, Some(value)) => value.to_owned(),
         _ => return,
     };
+    out.push('\n');
     comment(out, key.says);
     let commented = key.default.is_none() && !key.shown && !matches!(key.kind, Kind::Table(_));
     let _ = writeln!(out, "{}{} = {value}", if commented { "# " } else { "" }, key.name);
@@ -141,6 +142,6 @@ pub(super) fn noun(kind: &Kind) -> String {
         }
         Kind::Table(_) => "a table".to_owned(),
         Kind::Tables(_) => "a list of tables".to_owned(),
-        Kind::Anything => "absent".to_owned(),
+        Kind::Anything { .. } => "absent".to_owned(),
     }
 }

@@ -83,6 +83,8 @@ impl Problems {
                 }
                 group = group.element(snippet);
             }
+            // A message about the variable itself names it already.
+            Place::Environment(name) if problem.message.contains(name.as_str()) => {}
             Place::Environment(name) => {
                 group = group.element(Level::NOTE.message(format!("it comes from the environment variable {name}")));
             }

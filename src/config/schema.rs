@@ -74,7 +74,7 @@ fn kind(kind_of: &Kind) -> Value {
         Kind::Either(words, inner) => json!({ "anyOf": [word(words), kind(inner)] }),
         Kind::Table(below) => table(below),
         Kind::Tables(below) => json!({ "type": "array", "items": table(below) }),
-        Kind::Anything => json!({}),
+        Kind::Anything { .. } => json!({}),
     }
 }
 

@@ -174,6 +174,8 @@ impl Node {
             (Value::List(items), _) => items.iter().for_each(|item| item.text_spans(spans)),
             (Value::Table(section), _) => section.entries.values().for_each(|node| node.text_spans(spans)),
             (Value::Flag(_) | Value::Broken, _) => {}
+            // The quotes stay: what is shown still looks like TOML.
+            (Value::Text(_), Origin::File(span)) => spans.push(span.start + 1..span.end.saturating_sub(1)),
             (_, Origin::File(span)) => spans.push(span.clone()),
             _ => {}
         }

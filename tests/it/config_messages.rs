@@ -1,87 +1,474 @@
-//! What is said of a configuration that is wrong, and what a right one becomes.
+//! What is said of a configuration that is wrong: every message as it is printed.
 
-use portcullis::config;
-use portcullis::config::Environment;
-use portcullis::config::Loaded;
-use portcullis::config::Problems;
-use portcullis::config::Quick;
-use portcullis::config::Sources;
-use portcullis::config::Text;
-use portcullis::net::TlsSettings;
-use portcullis::proxy::Access;
-use portcullis::proxy::PathPattern;
-use portcullis::proxy::Preset;
-use portcullis::store::Place;
-use portcullis::web::Purpose;
-use std::path::Path;
-use std::path::PathBuf;
-use std::time::Duration;
+use crate::config_settings::WHOLE;
+use crate::config_settings::load_with;
+use insta::assert_snapshot;
+use proptest::prelude::*;
+use std::fmt::Write;
 
-/// The least that works; tests put something wrong behind it or in place of a part.
-const WHOLE: &str = r#"
-[[listener]]
-address = "127.0.0.1:8443"
-certificates = "local"
-[[upstream]]
-name = "app"
-servers = ["http://127.0.0.1:3000"]
-[[route]]
-name = "app"
-upstream = "app"
-"#;
-
-fn load_with(text: &str, environment: &[(&str, &str)]) -> Result<Loaded, Problems> {
-    config::load(Sources {
-        text: Text::Given {
-            name: "portcullis.toml".to_owned(),
-            text: text.to_owned(),
-            folder: PathBuf::from("/etc/portcullis"),
-        },
-        environment: Environment::from_pairs(environment.iter().copied()),
-        options: Vec::new(),
-    })
-}
-
-fn load(text: &str) -> Result<Loaded, Problems> {
-    load_with(text, &[])
-}
-
-#[test]
-fn a_whole_configuration_becomes_settings() {
-    let loaded = load(WHOLE).unwrap();
-    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
-    let config = loaded.config;
-    assert_eq!(config.data_dir, Path::new("/etc/portcullis/data"));
-    assert!(
-        matches!(&config.store.place, Place::Sqlite { path } if path == Path::new("/etc/portcullis/data/portcullis.db"))
-    );
-    assert!(config.session.secrets.is_empty());
-    assert_eq!(config.net.listeners.len(), 2);
-    assert_eq!(config.net.listeners[1].purpose, Purpose::Admin);
-    let Some(TlsSettings::Local { hosts, .. }) = &config.net.listeners[0].tls else {
-        panic!("no local certificate")
+/// The text of every problem, and of every warning where there is no error.
+fn told_with(text: &str, environment: &[(&str, &str)]) -> String {
+    let told = match load_with(text, environment) {
+        Ok(loaded) => loaded.warnings.to_string(),
+        Err(problems) => problems.to_string(),
     };
-    assert_eq!(hosts, &["localhost", "127.0.0.1", "::1"]);
-    let route = &config.proxy.routes[0];
-    assert_eq!(route.access, Access::SignedIn);
-    assert_eq!(route.path, PathPattern::Prefix("/".to_owned()));
-    assert_eq!(route.upstream, Some(0));
-    assert_eq!(route.identity.preset, Preset::OAuth2Proxy);
-    assert_eq!(config.proxy.upstreams[0].keep_alive, Duration::from_secs(4));
-    assert_eq!(config.net.limits.header_bytes, 65_536);
+    assert!(!told.is_empty(), "nothing is wrong with:\n{text}");
+    told
+}
+
+fn told(text: &str) -> String {
+    told_with(text, &[])
+}
+
+/// What is said of each text, one after the other.
+fn told_of(texts: &[impl AsRef<str>]) -> String {
+    texts.iter().fold(String::new(), |mut all, text| {
+        let _ = write!(all, "{}----\n\n", told(text.as_ref()));
+        all
+    })
+}
+
+/// What is said of each of these keys at the end of `WHOLE`, which is in its route.
+fn told_of_route(keys: &[&str]) -> String {
+    told_of(&keys.iter().map(|keys| format!("{WHOLE}{keys}\n")).collect::<Vec<_>>())
+}
+
+/// The same for tables behind `WHOLE`.
+fn told_of_tables(tables: &[&str]) -> String {
+    told_of_route(tables)
+}
+
+/// What is said of each of these in place of the address of the listener in `WHOLE`.
+fn told_of_listener(keys: &[&str]) -> String {
+    let plain = WHOLE.replace("certificates = \"local\"\n", "");
+    let with = |keys: &&str| plain.replace("address = \"127.0.0.1:8443\"\n", &format!("{keys}\n"));
+    told_of(&keys.iter().map(with).collect::<Vec<_>>())
 }
 
 #[test]
-fn a_quick_start_needs_an_application_and_a_folder() {
-    let loaded = config::quick(Quick {
-        to: "http://127.0.0.1:3000".to_owned(),
-        listen: Some("127.0.0.1:0".parse().unwrap()),
-        unsafe_listen_anywhere: false,
-        data_dir: PathBuf::from("/var/tmp/p"),
-        environment: Environment::default(),
-    })
-    .unwrap();
-    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
-    assert_eq!(loaded.config.data_dir, Path::new("/var/tmp/p"));
-    assert_eq!(loaded.config.net.listeners[0].address.port(), 0);
+fn all_problems_are_told_at_once() {
+    assert_snapshot!(told(
+        r#"
+data_dri = "data"
+workers = 0
+[session]
+idle_timeuot = "12h"
+lifetime = "soon"
+same_site = "laxx"
+[listener]
+address = "0.0.0.0:443"
+[[upstream]]
+name = "crm"
+servers = ["127.0.0.1:3000"]
+[[route]]
+upstream = "cmr"
+access = "signedin"
+"#
+    ));
+}
+
+#[test]
+fn a_syntax_error_tells_only_itself() {
+    assert_snapshot!(told_of(&[
+        "unknown = 1\n[session]\nidle_timeout \"12h\"\n",
+        "[session]\nidle_timeout = 12h\n",
+        "[session]\nidle_timeout = \"12h\"\nidle_timeout = \"13h\"\n",
+        "[session\n",
+    ]));
+}
+
+#[test]
+fn a_syntax_error_shows_no_secret() {
+    let secret = "hunter2hunter2";
+    for text in [
+        format!("[session]\nsecrets = [\"{secret}]\n"),
+        format!("[session]\nsecrets = {secret}\n"),
+        format!("[session]\nsecrets = [\n  \"{secret},\n]\n"),
+        format!("session = {{ idle_timeout = \"1h\", secrets = [\"{secret}\" }}\n"),
+        format!("[store]\nurl = postgres://u:{secret}@h/d\n"),
+        format!("[store]\nurl = \"postgres://u:{secret}@h/d\n"),
+        format!("[session]\n{secret}\n"),
+        format!("[session]\n[\"{secret}\n"),
+        format!("[session]\nsecret = \"{secret}\" = 1\n"),
+        format!("secrets = [\"{secret}\"]\nsecrets = [\"{secret}\"]\n"),
+    ] {
+        let told = told(&text);
+        assert!(!told.contains(secret) && !told.contains("hunter"), "{told}");
+    }
+}
+
+#[test]
+fn unknown_keys_get_the_nearest_known_one() {
+    assert_snapshot!(told_of(&[
+        format!("idle_timeout = \"1h\"\n{WHOLE}"),
+        format!("{WHOLE}acess = \"public\"\n"),
+        format!("{WHOLE}header_bytes = \"1KiB\"\n"),
+        format!("{WHOLE}banana = 1\n"),
+        format!("{WHOLE}[sesion]\n"),
+        format!("{WHOLE}[life]\ndata_dir = \"x\"\n"),
+        format!("{WHOLE}identity = {{ presets = \"radicale\", banana = 1 }}\n"),
+        WHOLE.replace("servers =", "server ="),
+    ]));
+}
+
+#[test]
+fn features_that_come_later_are_refused_by_name() {
+    assert_snapshot!(told_of_tables(&[
+        "[session]\nrolling = true",
+        "[session]\ntouch_interval = \"60s\"\nmax_per_user = 10\nwhen_full = \"refuse\"",
+        "[session]\nsweep_interval = \"15m\"\nsweep_at = \"03:00\"",
+        "[portal]\nhost = \"login.example.com\"\npublic_url = \"https://a.example\"\nregistration = true",
+        "[[portal.alias]]\nhost = \"a.example\"",
+        "[admin]\ntoken = \"very secret token\"\ngroup = \"admins\"",
+        "max_auth_age = \"15m\"\nrate_limit = { per = \"user\" }\nsessions = [\"native\", \"crm\"]\nidentity = \"grafana\"",
+        "[[upstream]]\nname = \"b\"\nservers = [\"https://b\", \"unix:/run/b\"]\nbalance = \"hash\"\nhash_by = \"session\"\nhealth = {}",
+        "[[source]]\nname = \"crm\"",
+    ]));
+}
+
+#[test]
+fn values_of_another_kind_are_refused() {
+    assert_snapshot!(
+        told_of_tables(&[
+            "[session]\nidle_timeout = 12\nsecrets = \"one\"\ncookie = true\nsecure = \"yes\"",
+            "[cache]\ncapacity = \"many\"\nmax_age = 1.5",
+            "[limits]\nconnections_per_address = \"many\"\nbody_bytes = 5\nheaders = 1979-05-27\nstreams = -1",
+            "api = \"yes\"\nmethods = \"GET\"\nset_headers = [\"a\"]\nidentity = 7\nusers = [1]",
+            "[store]\nmigrate = \"maybe\"\nurl = 1",
+            "[[listener]]\naddress = \"127.0.0.1:1\"\ncertificates = \"locla\"",
+            "[[listener]]\naddress = \"127.0.0.1:1\"\ncertificates = [\"a.pem\"]",
+        ]) + &told_of(&[
+            format!("workers = \"many\"\n{WHOLE}"),
+            format!("session = 1\n{WHOLE}"),
+            "route = 1\n".to_owned()
+        ])
+    );
+}
+
+#[test]
+fn durations_and_sizes_are_within_bounds() {
+    assert_snapshot!(told_of_tables(&[
+        "[session]\nidle_timeout = \"1h30m\"\nlifetime = \"0s\"\nremember_lifetime = \"99999d\"",
+        "[limits]\nhead = \"1ms\"\nheader_bytes = \"64KB\"\ntarget_bytes = \"1GiB\"\nbody_bytes = \"unlimitd\"",
+        "[limits]\nheaders = 5\nconnections = 0",
+        "[cache]\noutage_grace = \"1h\"",
+        "outage_grace = \"16m\"",
+    ]));
+}
+
+#[test]
+fn a_session_secret_is_long_enough_and_given_where_it_must_be() {
+    assert_snapshot!(told_of_tables(&[
+        "[session]\nsecrets = [\"too short to be a secret\"]",
+        "[session]\nsecrets = []",
+        "[store]\nurl = \"postgres://portcullis@127.0.0.1/portcullis\"",
+    ]));
+}
+
+#[test]
+fn a_database_url_names_a_user_and_a_known_engine() {
+    let told = told_of_tables(&[
+        "[store]\nurl = \"postgres://127.0.0.1/portcullis\"",
+        "[store]\nurl = \"postgres://u:p@ss:word@h/d\"",
+        "[store]\nurl = \"postgres://u:hunter2@h\"",
+        "[store]\nurl = \"postgres://u:hunter2@/d\"",
+        "[store]\nurl = \"mysql://u:hunter2@h/d\"",
+        "[store]\nurl = \"sqlite::memory:\"",
+        "[store]\nurl = \"hunter2\"",
+        "[store]\nurl = \"sqlite://a.db\"\nlisten_url = \"postgres://u@h/d\"",
+        "[store]\nlisten_url = \"sqlite://a.db\"",
+        "[store]\nschema = \"My Schema\"\nmax_connections = 1",
+    ]);
+    assert!(!told.contains("hunter2"), "{told}");
+    assert_snapshot!(told);
+}
+
+#[test]
+fn cookies_that_browsers_would_refuse_are_refused() {
+    assert_snapshot!(told_of_tables(&[
+        "[session]\ndomains = [\"example.com\"]",
+        "[session]\nsecure = \"auto\"",
+        "[session]\ncookie = \"__Secure-s\"\nsecure = \"auto\"",
+        "[session]\ncookie = \"s\"\nsecure = \"auto\"\nsame_site = \"none\"",
+        "[session]\nsecure = false",
+        "[session]\ncookie = \"__host-s\"",
+        "[session]\ncookie = \"__Host-\"",
+        "[session]\ncookie = \"a b\"\ntoken_prefix = \";\"",
+        "[session]\ncookie = \"s\"\ndomains = [\".example.com\", \"localhost\", \"127.0.0.1\", \"a.example\", \"a.example\"]",
+    ]));
+}
+
+#[test]
+fn lifetimes_are_in_order() {
+    assert_snapshot!(told_of_tables(&[
+        "[session]\nidle_timeout = \"8d\"",
+        "[session]\nlifetime = \"31d\"",
+        "[session]\nremember_lifetime = \"1d\"",
+        "[cache]\nmax_age = \"2s\"",
+        "[limits]\nheader_bytes = \"4KiB\"",
+    ]));
+}
+
+#[test]
+fn listeners_are_possible_and_apart() {
+    assert_snapshot!(
+        told_of_listener(&[
+            "",
+            "address = \":8443\"",
+            "address = \"localhost:8443\"",
+            "address = \"127.0.0.1\"",
+            "address = \"example.com:https\"",
+            "address = \"127.0.0.1:1\"\nredirect = \"http\"",
+            "address = \"127.0.0.1:1\"\nredirect = \"https\"\ncertificates = \"local\"",
+            "address = \"127.0.0.1:1\"\ncertificates = []",
+            "address = \"127.0.0.1:1\"\ncertificates = [{ chain = \"a.pem\" }]",
+            "address = \"127.0.0.1:1\"\nhsts = \"365d\"",
+            "address = \"127.0.0.1:1\"\nhsts = \"365d\"\ncertificates = \"local\"",
+            "address = \"127.0.0.1:1\"\npublic_port = 0",
+            "address = \"127.0.0.1:1\"\n[[listener]]\naddress = \"0.0.0.0:1\"",
+            "address = \"127.0.0.1:9090\"",
+            "address = \"127.0.0.1:1\"\nredirect = \"https\"",
+            "address = \"0.0.0.0:80\"",
+        ]) + &told("")
+    );
+}
+
+#[test]
+fn only_loopback_is_for_operators_and_only_named_networks_are_trusted() {
+    assert_snapshot!(told_of_tables(&[
+        "[admin]\naddress = \"0.0.0.0:9090\"",
+        "[trust]\nproxies = [\"0.0.0.0/0\", \"10.0.0.1/8\", \"balancer\"]\nproxy_protocol = [\"::/0\"]",
+    ]));
+    for allowed in [
+        "[admin]\naddress = \"0.0.0.0:9090\"\nunsafe_listen_anywhere = true",
+        "[trust]\nproxies = [\"0.0.0.0/0\"]\nproxy_protocol = [\"::/0\"]\nunsafe_trust_any_proxy = true",
+    ] {
+        assert!(load_with(&format!("{WHOLE}{allowed}"), &[]).is_ok(), "{allowed}");
+    }
+}
+
+#[test]
+fn routes_have_possible_hosts_paths_and_methods() {
+    assert_snapshot!(told_of_route(
+        &[
+            "host = \"https://a.example/\"",
+            "host = \"a.example:443\"",
+            "host = \"a.example.\"",
+            "host = \"*\"",
+            "host = \"*.com\"",
+            "host = \"a.*.example\"",
+            "host = \"grüße.example\"",
+            "host = \"a_b..c\"",
+            "path = \"app\"",
+            "path = \"/a/../b\"",
+            "path = \"/a?b\"",
+            "path = \"/a//b\"",
+            "path = \"/a /b\"",
+            "path = \"/a/*\"",
+            "path = \"/.Portcullis/login\"",
+            "path = \"/a\"\npath_exact = \"/b\"",
+            "methods = [\"get\", \"TRACE\", \"a b\"]",
+            "origins = [\"https://a.example/\", \"a.example\"]",
+            "add_prefix = \"/x/\"",
+            "path_case = \"sensitiv\"",
+            "name = \"a b\"",
+        ]
+        .map(|keys| if keys.starts_with("name") {
+            "[[route]]\nname = \"a b\"\npath = \"/b\""
+        } else {
+            keys
+        })
+    ));
+}
+
+#[test]
+fn routes_and_upstreams_are_apart_and_meet() {
+    assert_snapshot!(told_of_tables(&[
+        "[[route]]\nname = \"app\"\npath = \"/x\"",
+        "[[route]]",
+        "[[route]]\npath = \"/x/\"\nmethods = [\"GET\", \"PUT\"]\n[[route]]\npath = \"/x\"\nmethods = [\"GET\"]",
+        "[[upstream]]\nname = \"app\"\nservers = [\"http://127.0.0.1:1\"]",
+        "[[upstream]]\nname = \"app2\"\nservers = []",
+        "[[upstream]]\nservers = [\"http://u:hunter2@h:1\", \"http://h/x\", \"http://\", \"h:1\", \"http://h:0\"]",
+        "[[upstream]]\nname = \"spare\"\nservers = [\"http://127.0.0.1:1\"]",
+        "[[route]]\npath = \"/x\"\nupstream = \"apps\"\n[[route]]\npath = \"/y\"\nupstream = \"shop\"",
+    ]));
+    let apart = "[[route]]\npath = \"/x\"\nmethods = [\"PUT\"]\n[[route]]\npath = \"/x\"\nmethods = [\"GET\"]";
+    assert!(load_with(&format!("{WHOLE}{apart}"), &[]).is_ok());
+}
+
+#[test]
+fn rules_about_users_need_users() {
+    assert_snapshot!(told_of_route(&[
+        "access = \"public\"\ngroups = [\"staff\"]",
+        "access = \"optional\"\nusers = [\"ada\"]",
+        "groups = [\"two words\"]\nusers = [\"Ada\", \"a b\"]\nnetworks = [\"10.0.0/8\"]",
+        "sessions = []",
+    ]));
+}
+
+#[test]
+fn identity_headers_are_the_gateways_alone() {
+    assert_snapshot!(told_of_route(&[
+        "identity = { headers = { \"X-User\" = \"{user}\", \"X-Id\" = \"{id\" } }",
+        "identity = { headers = { \"Host\" = \"{username}\", \"X Y\" = \"a\", \"X-Portcullis-User\" = \"{id}\" } }",
+        "identity = { headers = { \"X-User\" = \"{id}\", \"X_User\" = \"{id}\" } }",
+        "identity = { preset = \"oauth2-proxy\", headers = { \"X_Forwarded_User\" = \"{id}\" } }",
+        "identity = { preset = \"oauth-proxy\", delimiter = \"ab\", encoding = \"utf8\" }",
+        "identity = { delimiter = \"-\" }",
+        "set_headers = { \"Connection\" = \"close\", \"X-Forwarded-For\" = \"1\", \"Cookie\" = \"a\" }",
+        "set_headers = { \"X_Remote_User\" = \"admin\" }",
+        "set_headers = { \"X-Mine\" = \"1\" }\nidentity = { headers = { \"X-Mine\" = \"{username}\" } }",
+        "set_headers = { \"X-A\" = \"grün\", \"X-B\" = \"1\", \"x_b\" = \"2\" }",
+    ]));
+}
+
+#[test]
+fn portal_and_log_settings_are_possible() {
+    assert_snapshot!(told_of_tables(&[
+        "[portal]\nprefix = \"/\"\nname = \"\"\nreturn_origins = [\"https://a.example/x\"]",
+        "[portal]\nprefix = \"portal\"",
+        "[log]\nformat = \"yaml\"\nlevel = \"verbose\"\naccess_file = \"\"",
+    ]));
+}
+
+#[test]
+fn references_that_lead_nowhere_are_told() {
+    let text = format!(
+        "{WHOLE}[session]\nsecrets = [\"env:NOT_SET\", \"env:SHORT\", \"file:/nowhere/secret\"]\ncookie = \"env:BAD\"\nidle_timeout = \"file:/\"\n"
+    );
+    let told = told_with(&text, &[("SHORT", "hunter2"), ("BAD", "hunter2 hunter2")]);
+    assert!(!told.contains("hunter2"), "{told}");
+    assert_snapshot!(told);
+}
+
+#[test]
+fn variables_of_the_environment_are_checked_as_the_file_is() {
+    let told = told_with(
+        WHOLE,
+        &[
+            ("PORTCULLIS_STORE_URl", "x"),
+            ("PORTCULLIS_SESION_SECRETS", "hunter2"),
+            ("PORTCULLIS_BANANA", "hunter2"),
+            ("PORTCULLIS_SESSION_SECRETS", "hunter2"),
+            ("PORTCULLIS_STORE_URL", "postgres://u@h/d"),
+            ("PORTCULLIS_STORE_URL_FILE", "/run/secrets/url"),
+            ("PORTCULLIS_SESSION_IDLE_TIMEOUT", "soon"),
+            ("PORTCULLIS_LIMITS_HEADERS", "many"),
+            ("PORTCULLIS_STORE_MIGRATE", "yes"),
+            ("PORTCULLIS_DATA_DIR", ""),
+            ("PORTCULLIS_ADMIN_TOKEN_FILE", "/run/secrets/token"),
+            ("PORTCULLIS_LOG", "loud"),
+        ],
+    );
+    assert!(!told.contains("hunter2"), "{told}");
+    assert_snapshot!(told);
+}
+
+#[test]
+fn no_message_shows_a_secret_of_the_file() {
+    let secret = "hunter2hunter2";
+    for keys in [
+        format!("[session]\nsecrets = [\"{secret}\"]"),
+        format!("[session]\nsecret = [\"{secret}\"]"),
+        format!("[sessions]\nsecrets = [\"{secret}\"]"),
+        format!("[admin]\ntoken = \"{secret}\""),
+        format!("[admin]\npassword = {{ of = \"{secret}\", no = [[\"{secret}\"]] }}"),
+        format!("[store]\nurl = [\"{secret}\"]\nuser = \"{secret}\""),
+        format!("set_headers = {{ \"Authorization\" = \"Bearer {secret}\\u0007\", \"Cookie\" = \"{secret}\" }}"),
+        format!("[[source]]\nsecrets = [\"{secret}\"]"),
+        format!("[[upstream]]\nname = \"b\"\nservers = [\"http://u:{secret}@h\"]"),
+    ] {
+        let told = told(&format!("{WHOLE}{keys}\n"));
+        let json = load_with(&format!("{WHOLE}{keys}\n"), &[])
+            .unwrap_err()
+            .to_json()
+            .to_string();
+        assert!(!told.contains(secret) && !json.contains(secret), "{told}{json}");
+    }
+}
+
+#[test]
+fn programs_get_the_same_as_json() {
+    let text = format!("{WHOLE}acess = \"public\"\npath = \"x\"\n");
+    let problems = load_with(&text, &[("PORTCULLIS_SESSION_COOKIE", "a b")]).unwrap_err();
+    assert_snapshot!(format!("{:#}", problems.to_json()));
+}
+
+#[test]
+fn colours_are_for_terminals_only() {
+    let problems = load_with("workers = 0\n", &[]).unwrap_err();
+    assert!(!problems.to_text(false).contains('\u{1b}'));
+    assert!(problems.to_text(true).contains('\u{1b}'));
+}
+
+#[test]
+fn control_characters_of_a_file_reach_no_terminal() {
+    for text in [
+        "[session]\n\u{1b}[31m = 1\n",
+        "[session]\nx = \"a\" # \u{1b}[31m\n",
+        "\"\\u001b[31m\" = 1\n",
+    ] {
+        let told = told(text);
+        assert!(!told.contains('\u{1b}'), "{told:?}");
+    }
+}
+
+/// Pieces that configurations are made of, right and wrong.
+fn pieces() -> impl Strategy<Value = String> {
+    let words = prop::sample::select(vec![
+        "[[route]]\n",
+        "[[upstream]]\n",
+        "[[listener]]\n",
+        "[session]\n",
+        "[store]\n",
+        "[limits]\n",
+        "[[portal.alias]]\n",
+        "name = \"a\"\n",
+        "path = \"/\u{fc}\"\n",
+        "path_exact = \"/\"\n",
+        "host = \"*.a.b\"\n",
+        "servers = [\"http://a\"]\n",
+        "servers = [[1]]\n",
+        "secrets = [\"env:A\", 1]\n",
+        "url = \"postgres://\"\n",
+        "certificates = \"local\"\n",
+        "certificates = [{}]\n",
+        "identity = { headers = { \"a\" = 1 } }\n",
+        "set_headers = { \"\" = \"\" }\n",
+        "idle_timeout = \"99999999999999999999d\"\n",
+        "workers = 99999999999999999999\n",
+        "headers = -1\n",
+        "= 1\n",
+        "\"\n",
+        "address = \"[::]:0\"\n",
+        "redirect = \"https\"\n",
+        "methods = [\"\", \"GET\"]\n",
+        "timeouts = { connect = \"1s\" }\n",
+    ]);
+    prop::collection::vec(words, 0..24).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_reading_panic(text in "(.|\n){0,200}") {
+        let _ = load_with(&text, &[]).map_err(|problems| (problems.to_text(true), problems.to_json()));
+    }
+
+    #[test]
+    fn no_mixture_of_keys_makes_reading_panic(text in pieces()) {
+        let _ = load_with(&text, &[("A", "b")]).map_err(|problems| (problems.to_text(false), problems.to_json()));
+    }
+
+    #[test]
+    fn no_piece_of_the_reference_makes_reading_panic(from in 0..8000_usize, length in 0..8000_usize) {
+        let whole: Vec<char> = portcullis::config::reference().chars().collect();
+        let text: String = whole.iter().skip(from).take(length).collect();
+        let _ = load_with(&text, &[]).map_err(|problems| (problems.to_text(false), problems.to_json()));
+    }
+
+    #[test]
+    fn no_variable_makes_reading_panic(name in "PORTCULLIS_[A-Z_]{0,20}", value in ".{0,40}") {
+        let _ = load_with(WHOLE, &[(name.as_str(), value.as_str())]).map_err(|problems| problems.to_text(false));
+    }
 }

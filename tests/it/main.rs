@@ -4,6 +4,7 @@
 mod accounts;
 mod commands;
 mod config_messages;
+mod config_settings;
 mod head_guard;
 mod logging;
 mod portal;

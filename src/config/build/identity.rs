@@ -77,7 +77,11 @@ pub(super) fn identity(draft: &mut Draft<'_>, route: &Section, key: &str) -> Ide
             _ => Encoding::Percent,
         },
     };
-    let given = section.is_given("headers") || section.is_given("preset");
+    let is_manner = |name: &str| matches!(name, "delimiter" | "encoding");
+    let given = section
+        .entries
+        .keys()
+        .any(|name| !is_manner(name) && section.is_given(name));
     if !given {
         let hint = "add `preset = \"oauth2-proxy\"` or `headers = { \"X-User\" = \"{username}\" }`";
         draft

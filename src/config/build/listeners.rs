@@ -2,6 +2,7 @@ use super::Draft;
 use crate::config::problem::Place;
 use crate::config::problem::Problem;
 use crate::config::shape;
+use crate::config::tree::Origin;
 use crate::config::tree::Section;
 use crate::net;
 use crate::net::CertificateFiles;
@@ -223,18 +224,24 @@ fn check_addresses(draft: &mut Draft<'_>, listeners: &[ListenerSettings]) {
         let (Some(earlier), Some(node)) = (earlier, section.node("address")) else {
             continue;
         };
-        let origin = sections[earlier]
+        let other = sections[earlier]
             .node("address")
             .map(|node| node.origin.clone())
             .unwrap_or_default();
-        let message = format!("{} is taken by another listener", listener.address);
-        // The admin address is often a default: then the other one is the place to look at.
-        let place = match Place::from(&node.origin) {
-            Place::Nowhere => Place::from(&origin),
-            place => place,
+        let problem = match &node.origin {
+            Origin::Default => {
+                let message = format!("{} is the admin listener's address", listener.address);
+                let hint = "choose another port here, or another `address` under [admin]";
+                Problem::error(&other, key, message).hint(hint)
+            }
+            origin => {
+                let message = format!("{} is taken by another listener", listener.address);
+                Problem::error(origin, key, message)
+                    .hint("choose another port")
+                    .also(&other, "the other one is here")
+            }
         };
-        let problem = Problem::error(place, key, message).hint("choose another port");
-        draft.findings.push(problem.also(&origin, "the other one is here"));
+        draft.findings.push(problem);
     }
 }
 

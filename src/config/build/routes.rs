@@ -160,10 +160,10 @@ fn check_path(draft: &mut Draft<'_>, section: &Section, prefix: &str, key: &str)
         );
     }
     for name in ["path", "path_exact"] {
-        let Some(path) = section.text(name) else { continue };
-        let (path, prefix) = (path.to_ascii_lowercase(), prefix.to_ascii_lowercase());
+        let Some(given) = section.text(name) else { continue };
+        let (path, prefix) = (given.to_ascii_lowercase(), prefix.to_ascii_lowercase());
         if path == prefix || path.strip_prefix(&prefix).is_some_and(|rest| rest.starts_with('/')) {
-            let message = format!("{path:?} belongs to the portal and is never forwarded");
+            let message = format!("{given:?} belongs to the portal and is never forwarded");
             draft.findings.at(
                 section.node(name),
                 &format!("{key}.{name}"),

@@ -157,7 +157,7 @@ fn check_cookie(draft: &mut Draft<'_>, section: &Section, cookie: &CookieSetting
         draft.findings.at(
             secure,
             "session.secure",
-            "a session cookie is never sent over http where https is there",
+            "`secure = false` would send the session cookie in the clear where https is there",
             hint,
         );
         return;

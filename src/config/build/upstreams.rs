@@ -66,7 +66,8 @@ pub(super) fn warn_of_unused(draft: &mut Draft<'_>, upstreams: &[UpstreamSetting
         else {
             continue;
         };
-        if routes.iter().any(|route| route.upstream == Some(index)) {
+        let used = |route: &RouteSettings| route.upstream.is_some_and(|used| upstreams[used].name == *name);
+        if routes.iter().any(used) {
             continue;
         }
         let place = section

@@ -90,7 +90,7 @@ pub(super) static ADMIN: Table = Table {
             "true: another address than loopback; then a firewall must keep strangers out.",
         )
         .default("false"),
-        Key::later("token"),
+        Key::later_secret("token"),
         Key::later("group"),
     ],
 };

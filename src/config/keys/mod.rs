@@ -81,7 +81,9 @@ pub(super) enum Kind {
     Table(&'static Table),
     Tables(&'static Table),
     /// Keys of later features: whatever it is, it is refused.
-    Anything,
+    Anything {
+        secret: bool,
+    },
 }
 
 /// A closed set of words.
@@ -105,9 +107,18 @@ impl Key {
     }
 
     const fn later(name: &'static str) -> Self {
-        let mut key = Self::new(name, Kind::Anything, "");
-        key.presence = Presence::Later;
-        key
+        Self {
+            presence: Presence::Later,
+            ..Self::new(name, Kind::Anything { secret: false }, "")
+        }
+    }
+
+    /// The same for one that holds secrets.
+    const fn later_secret(name: &'static str) -> Self {
+        Self {
+            presence: Presence::Later,
+            ..Self::new(name, Kind::Anything { secret: true }, "")
+        }
     }
 
     const fn default(mut self, default: &'static str) -> Self {
@@ -146,7 +157,7 @@ impl Key {
     pub fn is_secret(&self) -> bool {
         match self.kind {
             Kind::One(shape) | Kind::List(shape) | Kind::Pairs(_, shape) => shape.secret,
-            Kind::Anything => true,
+            Kind::Anything { secret } => secret,
             _ => false,
         }
     }

@@ -57,7 +57,7 @@ pub(super) static ROOT: Table = Table {
         Key::new("log", Kind::Table(&LOG), ""),
         Key::new("upstream", Kind::Tables(&routes::UPSTREAM), ""),
         Key::new("route", Kind::Tables(&routes::ROUTE), ""),
-        Key::later("source"),
+        Key::later_secret("source"),
     ],
 };
 

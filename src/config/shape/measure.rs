@@ -98,7 +98,7 @@ mod tests {
     fn durations_have_one_number_and_one_unit() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("0s"), Ok(Duration::ZERO));
-        assert_eq!(duration("7d"), Ok(Duration::from_secs(7 * 86_400)));
+        assert_eq!(duration("7d"), Ok(Duration::from_hours(7 * 24)));
         for wrong in [
             "",
             "5",

@@ -136,7 +136,7 @@ pub fn log_level(text: &str) -> Result<(), Mistake> {
 
 pub fn signing_secret(text: &str) -> Result<(), Mistake> {
     if text.len() < 32 {
-        let what = format!("has {} bytes; a session secret needs at least 32", text.len());
+        let what = format!("has only {} bytes; a session secret needs 32", text.len());
         return Err(Mistake::new(what, MAKE_ONE));
     }
     Ok(())

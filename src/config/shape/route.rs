@@ -18,11 +18,10 @@ pub fn path(text: &str) -> Result<(), Mistake> {
             format!("leave out the {odd}; write letters as they are, decoded"),
         );
     }
-    if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return wrong(
-            "is not a plain path",
-            "leave out spaces and control characters".to_owned(),
-        );
+    let is_odd = |c: char| c.is_control() || (c.is_whitespace() && c != ' ');
+    if text.contains(is_odd) || text.split('/').any(|segment| segment.ends_with(' ')) {
+        let hint = "leave out control characters, and spaces at the end of a part";
+        return wrong("is not a plain path", hint.to_owned());
     }
     if text.contains('*') {
         return wrong(
@@ -88,7 +87,16 @@ mod tests {
 
     #[test]
     fn only_paths_with_one_reading_are_taken() {
-        for good in ["/", "/a", "/a/", "/a.b/c", "/grüße", "/.well-known/x", "/..a"] {
+        for good in [
+            "/",
+            "/a",
+            "/a/",
+            "/a.b/c",
+            "/grüße",
+            "/.well-known/x",
+            "/..a",
+            "/my files",
+        ] {
             assert_eq!(path(good), Ok(()), "{good}");
         }
         for bad in [
