@@ -5,6 +5,7 @@ mod accounts;
 mod commands;
 mod config_messages;
 mod config_settings;
+mod connections;
 mod head_guard;
 mod logging;
 mod portal;

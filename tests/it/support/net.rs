@@ -158,6 +158,7 @@ async fn answer(mut request: Request<Incoming>, arrival: Arrival) -> Response<Bo
             tokio::time::sleep(Duration::from_millis(300)).await;
             Response::new(whole("slow"))
         }
+        "/thread" => Response::new(whole(std::thread::current().name().unwrap_or_default().to_owned())),
         "/never" => std::future::pending().await,
         "/unread" => Response::new(whole("answered without reading")),
         "/large" => Response::new(large()),
