@@ -229,7 +229,7 @@ async fn a_preflight_passes_with_its_own_headers_only() {
             .request("OPTIONS", HOST, "/cors", &["Origin: https://other.example"], b"")
             .await
             .status,
-        302
+        401
     );
 }
 

@@ -110,7 +110,7 @@ impl Postgres {
     pub fn start(&self) {
         let options = format!(
             "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c full_page_writes=off \
-             -c synchronous_commit=off -c max_connections=200 -c shared_buffers=32MB -c jit=off -c log_statement=none",
+             -c max_connections=200 -c shared_buffers=32MB -c jit=off -c log_statement=none",
             self.port
         );
         let mut pg_ctl = self.command("pg_ctl");
