@@ -32,11 +32,17 @@ pub(super) struct List<'a, T> {
     pub next: Option<String>,
 }
 
+/// The narrowest terminal that tables are fitted to.
+const NARROW: u16 = 80;
+
 /// Prints rows under a heading, as wide as the terminal.
 pub(super) fn table(heading: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<()> {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
+    // Cells that are folded to a few letters help nobody; a narrow terminal folds whole lines.
+    if table.width().is_some_and(|width| width >= NARROW) {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    }
     table.set_header(heading);
     table.add_rows(rows);
     line(table)

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// The control runtime is for the database, pages and passwords; requests have threads of their own.
 const CONTROL_THREADS: usize = 2;
@@ -99,7 +100,9 @@ pub(super) fn run(target: Target, options: &Front, as_json: bool) -> Result<Exit
             environment: Environment::of_process(),
         })?;
         failure::show(&loaded.warnings);
-        let config = loaded.config;
+        let mut config = loaded.config;
+        // Nothing in front of it has to notice that it is going away; a person who stops it should not wait.
+        config.life.drain_delay = Duration::ZERO;
         telemetry::init(&config.telemetry, &config.log_level)?;
         let running = app::start(config.clone())
             .await
@@ -196,6 +199,8 @@ fn browser_url(listener: &str) -> String {
 
 fn welcome(ready: &Ready, is_demo: bool) -> Result<()> {
     let folder = ready.data_dir.display();
+    // As it was called, so that the lines below can be copied.
+    let program = std::env::args().next().unwrap_or_else(|| "portcullis".into());
     output::line(format_args!(
         "\n  Portcullis is running.\n\n    Open      {}",
         ready.url
@@ -210,8 +215,8 @@ fn welcome(ready: &Ready, is_demo: bool) -> Result<()> {
         output::line(format_args!("    Password  {}   ({note})", password.expose_secret()))?;
     } else {
         output::line("\n  Sign in as one of your users. To add one, or to set a password:")?;
-        output::line(format_args!("    portcullis user add NAME --data-dir {folder}"))?;
-        output::line(format_args!("    portcullis user password NAME --data-dir {folder}"))?;
+        output::line(format_args!("    {program} user add NAME --data-dir {folder}"))?;
+        output::line(format_args!("    {program} user password NAME --data-dir {folder}"))?;
     }
     if let Some(ca) = &ready.ca {
         output::line(format_args!(
@@ -228,9 +233,13 @@ fn welcome(ready: &Ready, is_demo: bool) -> Result<()> {
         ))?;
     }
     if is_demo {
-        output::line("  Next      portcullis run --to http://127.0.0.1:3000   (your own application)")?;
+        output::line(format_args!(
+            "  Next      {program} run --to http://127.0.0.1:3000   (your own application)"
+        ))?;
     } else {
-        output::line("  Next      portcullis config init > portcullis.toml   (everything that can be set)")?;
+        output::line(format_args!(
+            "  Next      {program} config init > portcullis.toml   (a file to start from)"
+        ))?;
     }
     output::line("  Stop      Ctrl+C\n")
 }

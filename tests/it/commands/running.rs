@@ -1,8 +1,11 @@
 //! `run --config`: what keeps it from starting is one clear message.
 
-use super::SMALL;
-use crate::support::gateway::{Gateway, Stillborn};
+use super::{SMALL, Said};
+use crate::support::gateway::{Gateway, Stillborn, portcullis};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection};
 use std::net::TcpListener;
+use std::sync::Arc;
 
 const SECRETS: &str = "[session]\nsecrets = [\"0123456789abcdef0123456789abcdef\"]\n";
 
@@ -50,7 +53,7 @@ fn a_short_secret_is_refused_with_the_command_that_makes_a_good_one() {
     let end = refused(&format!("[session]\nsecrets = [\"hunter2-hunter2\"]\n{SMALL}"));
     assert_eq!(end.code, Some(2), "{}", end.stderr);
     assert!(
-        end.stderr.contains("at least 32") && end.stderr.contains("openssl rand"),
+        end.stderr.contains("needs 32") && end.stderr.contains("openssl rand"),
         "{}",
         end.stderr
     );
@@ -78,6 +81,38 @@ fn an_unreachable_database_ends_a_start_that_requires_it() {
         end.stderr
     );
     assert!(!end.stderr.contains("hidden-word"), "{}", end.stderr);
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_with_both_versions() {
+    let folder = Arc::new(tempfile::tempdir().expect("a temporary folder"));
+    let config = folder.path().join("portcullis.toml");
+    std::fs::write(&config, SMALL).expect("the configuration is written");
+    Said::from(portcullis(
+        folder.path(),
+        &["migrate", "--config", "portcullis.toml"],
+        "",
+    ))
+    .ok();
+    let options = SqliteConnectOptions::new().filename(folder.path().join("data/portcullis.db"));
+    let mut database = options.connect().await.expect("the file can be opened");
+    let newer =
+        "INSERT INTO schema_versions (version, name, oldest_compatible, applied_at) VALUES (1000, 'later', 1000, 0)";
+    sqlx::query(newer)
+        .execute(&mut database)
+        .await
+        .expect("a row of a newer version");
+    database.close().await.expect("the file is closed");
+    let Err(end) = Gateway::try_start_in(&folder, SMALL, &[]) else {
+        panic!("it started")
+    };
+    assert_eq!(end.code, Some(1), "{}", end.stderr);
+    let lines = error_lines(&end);
+    assert!(
+        lines.len() == 1 && end.stderr.contains("newer version of portcullis (1000)"),
+        "{}",
+        end.stderr
+    );
 }
 
 #[test]
