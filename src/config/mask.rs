@@ -6,18 +6,23 @@ use std::ops::Range;
 /// The text with every hidden span as asterisks. Lengths in bytes and lines stay, so that spans still fit; control
 /// characters become question marks, so that no file can write to the terminal.
 pub(super) fn blot(text: &str, hidden: &[Range<usize>]) -> String {
+    let mut spans = hidden.to_vec();
+    spans.sort_by_key(|span| span.start);
+    let mut spans = spans.into_iter().peekable();
+    let mut hidden_until = 0;
     let mut shown = String::with_capacity(text.len());
     for (at, character) in text.char_indices() {
-        let secret = hidden.iter().any(|span| span.contains(&at));
-        if character == '\n' || character == '\t' {
-            shown.push(character);
-        } else if secret {
-            (0..character.len_utf8()).for_each(|_| shown.push('*'));
-        } else if character.is_control() {
-            (0..character.len_utf8()).for_each(|_| shown.push('?'));
-        } else {
-            shown.push(character);
+        while let Some(span) = spans.next_if(|span| span.start <= at) {
+            hidden_until = hidden_until.max(span.end);
         }
+        let mark = match character {
+            '\n' | '\t' => character,
+            _ if at < hidden_until => '*',
+            _ if character.is_control() => '?',
+            _ => character,
+        };
+        let times = if mark == character { 1 } else { character.len_utf8() };
+        shown.extend(std::iter::repeat_n(mark, times));
     }
     shown
 }
@@ -74,4 +79,37 @@ fn last_word(text: &str) -> &str {
 
 const fn is_word(character: char) -> bool {
     character.is_ascii_alphanumeric() || character == '_'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::blot;
+    use super::suspicious;
+    use proptest::prelude::*;
+
+    #[test]
+    fn hidden_parts_are_blotted_out_in_place() {
+        assert_eq!(blot("a = \"b\u{fc}*\"\u{7}\n", &[7..8, 5..8]), "a = \"****\"?\n");
+    }
+
+    #[test]
+    fn broken_texts_show_keys_and_public_values_only() {
+        let shown = |text: &str| blot(text, &suspicious(text));
+        assert_eq!(
+            shown("[store]\nurl = \"x\n"),
+            "[store]\nurl =*****\n".replace("*****", "***")
+        );
+        assert_eq!(shown("idle_timeout = 12h\n"), "idle_timeout = 12h\n");
+        assert_eq!(shown("  hunter2,\n"), "**********\n");
+        assert_eq!(shown("a = 1"), "a =**");
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_and_lines_stay_where_they_are(text in "(.|\n){0,80}", from in 0..80_usize, to in 0..90_usize) {
+            let shown = blot(&text, std::slice::from_ref(&(from..to)));
+            prop_assert_eq!(shown.len(), text.len());
+            prop_assert_eq!(shown.matches('\n').count(), text.matches('\n').count());
+        }
+    }
 }

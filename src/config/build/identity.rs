@@ -11,9 +11,9 @@ use crate::web::canonical_name;
 use http::HeaderName;
 use std::collections::BTreeSet;
 
-/// Identity headers of every preset, known ones and later ones, in canonical form: they say who the user is and
-/// nothing else may write them.
-const PRESET_HEADERS: [&str; 34] = [
+/// Names that applications take for the user's, in canonical form: those of every preset, known ones and later ones,
+/// and of other gateways. Nothing but an identity may write them.
+const IDENTITY_HEADERS: [&str; 47] = [
     "x-forwarded-user",
     "x-forwarded-email",
     "x-forwarded-groups",
@@ -48,6 +48,19 @@ const PRESET_HEADERS: [&str; 34] = [
     "x-goog-authenticated-user-email",
     "cf-access-jwt-assertion",
     "cf-access-authenticated-user-email",
+    "x-goog-authenticated-user-id",
+    "x-forwarded-access-token",
+    "x-remote-group",
+    "x-remote-groups",
+    "x-remote-email",
+    "x-email",
+    "x-username",
+    "x-auth-user",
+    "x-authenticated-user",
+    "x-auth-request-user",
+    "x-auth-request-email",
+    "x-auth-request-groups",
+    "x-auth-request-preferred-username",
 ];
 
 /// No identity at all.
@@ -102,9 +115,14 @@ fn preset(word: Option<&str>) -> Preset {
 
 fn family(preset: Preset) -> &'static [&'static str] {
     match preset {
-        Preset::OAuth2Proxy => &PRESET_HEADERS[..4],
-        Preset::RemoteUser => &PRESET_HEADERS[6..10],
-        Preset::Radicale => &PRESET_HEADERS[10..11],
+        Preset::OAuth2Proxy => &[
+            "x-forwarded-user",
+            "x-forwarded-email",
+            "x-forwarded-groups",
+            "x-forwarded-preferred-username",
+        ],
+        Preset::RemoteUser => &["remote-user", "remote-groups", "remote-name", "remote-email"],
+        Preset::Radicale => &["x-remote-user"],
         Preset::Free => &[],
     }
 }
@@ -146,7 +164,7 @@ pub(super) fn check_fixed_headers(draft: &mut Draft<'_>, routes: &[RouteSettings
         .iter()
         .flat_map(|route| &route.identity.headers)
         .map(|(name, _)| canonical_name(name.as_str()));
-    let managed: BTreeSet<String> = own.chain(PRESET_HEADERS.map(str::to_owned)).collect();
+    let managed: BTreeSet<String> = own.chain(IDENTITY_HEADERS.map(str::to_owned)).collect();
     for (index, section) in draft.root.tables("route").enumerate() {
         let Some(table) = section.table("set_headers") else {
             continue;
