@@ -210,7 +210,7 @@ impl Core {
         }
         trip.refused(refusal);
         refusal.answer(
-            &refused.context(trip.request_id),
+            &refused.context(trip),
             &self.shared.cookie,
             &self.shared.around.portal_settings,
         )
@@ -260,6 +260,7 @@ impl Trip {
     /// The route is known.
     pub(super) fn goes_to(&mut self, route: &Arc<Route>) {
         self.metrics = route.metrics.clone();
+        self.scripts_only = route.settings.api;
         if let Some(facts) = &mut self.facts {
             facts.route = Some(Arc::clone(route));
         }

@@ -12,7 +12,6 @@ use crate::web::Arrival;
 use crate::web::Audience;
 use crate::web::Desk;
 use crate::web::Exchange;
-use crate::web::RequestId;
 use crate::web::Scheme;
 use crate::web::own_headers;
 use bytes::Bytes;
@@ -69,20 +68,24 @@ impl Refused {
         }
     }
 
-    pub(super) fn context(&self, request_id: RequestId) -> Context<'_> {
+    pub(super) fn context(&self, trip: &Trip) -> Context<'_> {
         let target = self
             .uri
             .as_ref()
             .and_then(http::Uri::path_and_query)
             .map_or("/", http::uri::PathAndQuery::as_str);
         Context {
-            audience: self.audience,
+            audience: if trip.scripts_only {
+                Audience::Script
+            } else {
+                self.audience
+            },
             safe_method: self.safe_method,
             http1: self.http1,
             host: self.host.split(':').next().unwrap_or_default(),
             https: self.https,
             target,
-            request_id,
+            request_id: trip.request_id,
         }
     }
 }

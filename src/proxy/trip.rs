@@ -22,6 +22,8 @@ pub struct Trip {
     pub metrics: RouteMetrics,
     /// What the access log is told; absent when there is none.
     pub facts: Option<Box<Facts>>,
+    /// The route is for scripts only: no refusal of it is a page or a redirect.
+    pub scripts_only: bool,
     /// The status that was sent; 0 while there is none.
     pub status: u16,
     bytes: u64,
@@ -76,6 +78,7 @@ impl Trip {
             request_id,
             metrics,
             facts,
+            scripts_only: false,
             status: 0,
             bytes: 0,
             complete: false,
