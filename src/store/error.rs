@@ -73,11 +73,15 @@ impl StoreError {
         }
     }
 
-    /// Whether the database answered and its connection can go on.
+    /// Whether the fault lay with the data only, so that the connection can go on. After any other it is closed: a server
+    /// that became read-only was replaced by another, and a statement that the server forgot stays forgotten.
     pub(super) fn leaves_connection(&self) -> bool {
         match self {
             Self::Taken(_) | Self::NoSuchUser => true,
-            Self::Failed { source, .. } => matches!(source, sqlx::Error::Database(_)),
+            Self::Failed { source, .. } => {
+                let error = source.as_database_error();
+                error.is_some_and(|error| !matches!(error.kind(), sqlx::error::ErrorKind::Other))
+            }
             _ => false,
         }
     }

@@ -32,7 +32,7 @@ pub(super) struct Pool<C> {
     permits: Arc<Semaphore>,
     waiting: Semaphore,
     resting: Mutex<Vec<Kept<C>>>,
-    longest_rest: Option<Duration>,
+    limits: Option<Limits>,
     made: AtomicU64,
     clock: Clock,
 }
@@ -40,19 +40,28 @@ pub(super) struct Pool<C> {
 struct Kept<C> {
     connection: C,
     serial: u64,
+    born: Duration,
     since: Duration,
 }
 
+/// How long a connection is used.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Longest time at rest: firewalls forget silent connections without a word.
+    pub(super) rest: Duration,
+    /// Longest life: after it a name may lead to another server.
+    pub(super) life: Duration,
+}
+
 impl<C: Connection> Pool<C> {
-    /// At most `most` connections. One that rested longer than `longest_rest` is not used again: firewalls forget
-    /// connections silently.
-    pub(super) fn new(connect: Connect<C>, most: u32, longest_rest: Option<Duration>, clock: Clock) -> Arc<Self> {
+    /// At most `most` connections; one beyond `limits` is not used again.
+    pub(super) fn new(connect: Connect<C>, most: u32, limits: Option<Limits>, clock: Clock) -> Arc<Self> {
         Arc::new(Self {
             connect,
             permits: Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(1).max(1))),
             waiting: Semaphore::new(MOST_WAITING),
             resting: Mutex::new(Vec::new()),
-            longest_rest,
+            limits,
             made: AtomicU64::new(0),
             clock,
         })
@@ -89,10 +98,13 @@ impl<C: Connection> Pool<C> {
     }
 
     async fn make(&self) -> Result<Kept<C>, sqlx::Error> {
+        let connection = (self.connect)().await?;
+        let now = self.clock.elapsed();
         Ok(Kept {
-            connection: (self.connect)().await?,
+            connection,
             serial: self.made.fetch_add(1, Ordering::Relaxed),
-            since: self.clock.elapsed(),
+            born: now,
+            since: now,
         })
     }
 
@@ -100,8 +112,9 @@ impl<C: Connection> Pool<C> {
     fn take_rested(&self) -> Option<Kept<C>> {
         let mut resting = self.lock();
         let now = self.clock.elapsed();
-        if let Some(longest) = self.longest_rest {
-            resting.retain(|kept| now.saturating_sub(kept.since) <= longest);
+        if let Some(Limits { rest, life }) = self.limits {
+            let ago = |then| now.saturating_sub(then);
+            resting.retain(|kept| ago(kept.since) <= rest && ago(kept.born) <= life);
         }
         resting.pop()
     }

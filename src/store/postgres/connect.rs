@@ -2,6 +2,7 @@ use super::PgPool;
 use crate::clock::Clock;
 use crate::store::Settings;
 use crate::store::StoreError;
+use crate::store::pool::Limits;
 use crate::store::pool::Pool;
 use secrecy::ExposeSecret;
 use secrecy::SecretString;
@@ -15,7 +16,31 @@ use std::time::Duration;
 use url::Url;
 
 /// Firewalls and address translators commonly forget a silent connection after four minutes or more.
-const LONGEST_REST: Duration = Duration::from_mins(2);
+const LIMITS: Limits = Limits {
+    rest: Duration::from_mins(2),
+    life: Duration::from_mins(30),
+};
+/// What a URL may say. The driver would log anything else with its value, which may be a mistyped password.
+const PARAMETERS: &[&str] = &[
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "ssl-mode",
+    "ssl-root-cert",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+];
 
 /// How to connect to `url`. A URL without a user is refused: the driver would sign in as whoever runs this process.
 pub(super) fn options(url: &SecretString, settings: &Settings) -> Result<PgConnectOptions, StoreError> {
@@ -31,6 +56,12 @@ pub(super) fn options(url: &SecretString, settings: &Settings) -> Result<PgConne
     if url.username().is_empty() && !named("user") {
         return Err(StoreError::Url(
             "it names no user; write postgres://USER@HOST:5432/DATABASE",
+        ));
+    }
+    let is_known = |key: &str| PARAMETERS.contains(&key) || key.starts_with("options[");
+    if !url.query_pairs().all(|(key, _)| is_known(&key)) {
+        return Err(StoreError::Url(
+            "one of its parameters is not supported; sslmode, sslrootcert, sslcert and sslkey are",
         ));
     }
     let options = PgConnectOptions::from_url(&url);
@@ -62,7 +93,7 @@ pub(super) fn pool(options: &PgConnectOptions, settings: &Settings, most: u32, c
             Ok(connection)
         })
     };
-    Pool::new(Box::new(connect), most, Some(LONGEST_REST), clock)
+    Pool::new(Box::new(connect), most, Some(LIMITS), clock)
 }
 
 /// Host, database and user for the log; never a password.

@@ -8,15 +8,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::path::PathBuf;
 
-/// Makes the file and its folder where they are missing, readable for nobody else: they hold password hashes.
+/// Makes the file where it is missing.
 pub(super) fn make(path: &Path) -> Result<(), StoreError> {
-    if let Some(folder) = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty() && !folder.exists())
-    {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-        made.map_err(|source| unusable(folder, source))?;
-    }
     open(path).map(drop)
 }
 
@@ -34,7 +27,15 @@ pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
     }
 }
 
+/// Makes file and folder where they are missing, readable for nobody else: they hold password hashes.
 fn open(path: &Path) -> Result<File, StoreError> {
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+    {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(|source| unusable(folder, source))?;
+    }
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(0o600);
     options.open(path).map_err(|source| unusable(path, source))

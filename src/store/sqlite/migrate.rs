@@ -1,4 +1,5 @@
 use super::Sqlite;
+use super::file;
 use crate::store::StoreError;
 use crate::store::migrate;
 use crate::store::migrate::Applied;
@@ -22,16 +23,20 @@ fn failed(error: sqlx::Error) -> StoreError {
     StoreError::on(TABLE, error)
 }
 
-/// What this program would apply.
+/// What this program would apply. A file that is missing is not made for the question.
 pub(super) async fn due(store: &Sqlite) -> Result<Vec<&'static Migration>, StoreError> {
+    if !store.path.exists() {
+        return migrate::due(migrate::SQLITE, &[]);
+    }
     let mut lease = store.writer.lease().await?;
     let applied = applied(&mut lease).await.map_err(failed)?;
     lease.give_back();
     migrate::due(migrate::SQLITE, &applied)
 }
 
-/// Applies what is due, all in one transaction; the names of what was applied.
+/// Applies what is due, all in one transaction, and makes the file where it is missing; the names of what was applied.
 pub(super) async fn apply(store: &Sqlite) -> Result<Vec<String>, StoreError> {
+    file::make(&store.path)?;
     let mut lease = store.writer.lease().await?;
     lease.execute("BEGIN IMMEDIATE").await.map_err(failed)?;
     let due = migrate::due(migrate::SQLITE, &applied(&mut lease).await.map_err(failed)?)?;

@@ -37,6 +37,7 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, Sql
 use statements::Statements;
 use std::fs::File;
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -59,6 +60,7 @@ pub(super) struct Sqlite {
     ready: AtomicBool,
     clock: Clock,
     description: String,
+    path: PathBuf,
     /// Held for life by a gateway.
     _lock: Option<File>,
 }
@@ -70,9 +72,8 @@ pub fn statements() -> Vec<(&'static str, String)> {
 }
 
 impl Sqlite {
-    /// Makes the file where it is missing and, to serve, takes its lock.
+    /// Opens nothing yet, but to serve takes the file's lock.
     pub(super) fn new(settings: &Settings, path: &Path, role: Role, clock: &Clock) -> Result<Self, StoreError> {
-        file::make(path)?;
         let lock = (role == Role::Gateway).then(|| file::lock(path)).transpose()?;
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -100,6 +101,7 @@ impl Sqlite {
             ready: AtomicBool::new(false),
             clock: clock.clone(),
             description: format!("sqlite {}", path.display()),
+            path: path.to_owned(),
             _lock: lock,
         })
     }

@@ -106,6 +106,10 @@ async fn a_server_that_stopped_answering_costs_a_call_its_time_and_no_more() {
     server.thaw();
     assert!(is_found(&opened, &live).await.unwrap());
     record(&opened).await.unwrap();
+    server.freeze();
+    in_time(&opened, opened.store.close())
+        .await
+        .expect("idle connections are closed without an answer");
 }
 
 #[tokio::test]
@@ -295,7 +299,11 @@ async fn a_url_that_names_no_user_is_refused_without_being_shown() {
             "mysql://hunter2@host/db".to_owned(),
             "write it as postgres://USER:PASSWORD@HOST:5432/DATABASE",
         ),
-        (format!("{url}?sslmode=hunter2"), "one of its parameters"),
+        (format!("{url}?sslmode=hunter2"), "one of its parameters has a value"),
+        (
+            format!("{url}?passwort=hunter2"),
+            "one of its parameters is not supported",
+        ),
     ] {
         let refused = open(&short(&bad), Role::Command, Clock::system())
             .await

@@ -65,6 +65,17 @@ async fn the_file_and_its_folder_are_for_nobody_else() {
 }
 
 #[tokio::test]
+async fn asking_what_is_due_makes_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = sqlite_settings(&folder.path().join("data/portcullis.db"));
+    let store = open(&settings, Role::Migration, Clock::system()).await.unwrap();
+    assert_eq!(store.migrate(true).await.unwrap().len(), 1);
+    assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none());
+    assert_eq!(store.migrate(false).await.unwrap().len(), 1);
+    assert!(store.migrate(true).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_path_that_cannot_be_used_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let occupied = folder.path().join("file");
