@@ -1,8 +1,8 @@
 //! A Postgres server of the tests' own: made in a temporary folder, on a free port of 127.0.0.1, gone with the process.
 //!
-//! Durability (fsync) is off and everybody on loopback may sign in, so it is fast and never kept. A small
-//! shell, the guardian, waits at the end of a pipe: when this process ends, however it ends, the guardian stops the
-//! server and deletes the folder.
+//! Everybody on loopback may sign in. Commits are not forced to the disk, so it is fast; they survive a killed server but
+//! not a power cut. A small shell, the guardian, waits at the end of a pipe: when this process ends, however it ends, the
+//! guardian stops the server and deletes the folder.
 
 use std::fs;
 use std::net::TcpListener;
