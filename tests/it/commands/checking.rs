@@ -1,7 +1,8 @@
 //! `check`, `config`, `migrate`, `healthcheck`.
 
 use super::{Folder, SMALL, Said};
-use crate::support::gateway::Gateway;
+use crate::support::gateway::{Gateway, PROGRAM};
+use std::process::{Command, Stdio};
 
 const THREE_MISTAKES: &str = r#"
 [sesion]
@@ -26,6 +27,22 @@ fn a_valid_file_ends_with_0_an_invalid_one_with_2_and_an_unreadable_one_with_1()
     Folder::with(SMALL)
         .run_bare(&["check", "--config", "nothing.toml"], "")
         .fails(1, &["nothing.toml"]);
+}
+
+#[test]
+fn the_environment_may_name_the_file() {
+    let folder = Folder::with(SMALL);
+    let run = |args: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(args)
+            .current_dir(folder.path())
+            .env("PORTCULLIS_CONFIG", "portcullis.toml");
+        Said::from(command.stdin(Stdio::null()).output().expect("the program runs"))
+    };
+    run(&["check"]).ok();
+    assert_eq!(run(&["user", "list"]).ok().out, "No users.\n");
+    run(&["check", "--config", "other.toml"]).fails(1, &["other.toml"]);
 }
 
 #[test]
@@ -63,13 +80,25 @@ fn online_also_asks_the_database_and_looks_up_the_applications() {
 }
 
 #[test]
-fn the_reference_file_is_valid_and_the_schema_is_json() {
+fn the_files_to_start_from_are_valid_and_the_schema_is_json() {
     let folder = Folder::with(SMALL);
     let init = folder.run_bare(&["config", "init"], "").ok().out;
-    assert!(init.contains("[[route]]"), "{init}");
+    let full = folder.run_bare(&["config", "init", "--full"], "").ok().out;
+    for file in [&init, &full] {
+        Folder::with(file).run(&["check"], "").ok();
+    }
+    assert!(full.len() > init.len());
     let schema = folder.run_bare(&["config", "schema"], "").ok();
     let schema: serde_json::Value = serde_json::from_str(&schema.out).expect("JSON");
     assert!(schema["properties"]["route"].is_object(), "{schema}");
+}
+
+#[test]
+fn the_example_in_the_readme_is_valid() {
+    let readme = include_str!("../../../README.md");
+    let (_, rest) = readme.split_once("```toml\n").expect("an example");
+    let (example, _) = rest.split_once("```").expect("its end");
+    Folder::with(example).run(&["check"], "").ok();
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use super::{SMALL, Said};
 use crate::support::client::Client;
 use crate::support::gateway::{Gateway, PATIENCE, pause};
-use std::time::Instant;
+use crate::support::postgres::Postgres;
+use std::time::{Duration, Instant};
 
 const SECRET: &str = "correct horse battery";
 
@@ -93,6 +94,31 @@ async fn a_user_who_is_disabled_or_deleted_or_gets_a_new_password_is_signed_out(
     let cookie = sign_in(&gateway, "ada").await;
     said(&gateway, &["user", "delete", "ada"]).ok();
     refused(&gateway, &cookie).await;
+}
+
+#[tokio::test]
+async fn on_postgres_every_instance_refuses_within_the_time_that_the_command_names() {
+    let url = Postgres::shared().database();
+    let secrets = "[session]\nsecrets = [\"0123456789abcdef0123456789abcdef\"]\n";
+    let config = format!("[store]\nurl = \"{url}\"\n{secrets}{SMALL}");
+    let (one, two) = (Gateway::start(&config), Gateway::start(&config));
+    one.add_user("ada", SECRET, &[]);
+    let cookie = sign_in(&one, "ada").await;
+    assert_eq!(
+        status_of(&two, &cookie).await,
+        200,
+        "an instance knows the sessions of another"
+    );
+    let out = said(&one, &["user", "disable", "ada"]).ok().out;
+    assert_eq!(
+        out,
+        "ada may no longer sign in; 1 session ended. Every instance acts on it within 5 seconds.\n"
+    );
+    let started = Instant::now();
+    refused(&one, &cookie).await;
+    refused(&two, &cookie).await;
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(8), "5 seconds and a slow machine: {took:?}");
 }
 
 #[tokio::test]
