@@ -22,6 +22,7 @@ use super::workers::Core;
 use crate::web::Arrival;
 use crate::web::Fault;
 use crate::web::Peer;
+use crate::web::UpgradeHold;
 use http::Request;
 use http::StatusCode;
 use hyper::body::Incoming;
@@ -138,22 +139,22 @@ where
     let handler = Rc::clone(&core.handler);
     let service = service_fn(move |request: Request<Incoming>| {
         let index = requests.replace(requests.get() + 1);
-        let (fault, hold) = match notes.about(index) {
+        let (fault, held) = match notes.about(index) {
             None => (None, None),
             Some(Special::Fault(fault)) => (Some(fault), None),
             Some(Special::Hold(hold)) => (None, Some(hold)),
         };
-        let told = hold.clone();
         let answering = Answering(Arc::clone(&notes));
         let arrival = Arrival {
             peer: Rc::clone(&peer),
             fault,
-            hold,
+            // Only a sign. What hyper does with the connection depends on the status alone, and the guard must agree.
+            hold: held.as_ref().map(|_| UpgradeHold::default()),
         };
         let answer = Rc::clone(&handler).handle(request, arrival);
         async move {
             let answer = answer.await;
-            match told {
+            match held {
                 Some(hold) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => hold.tunnel(),
                 Some(hold) => hold.release(),
                 None => {}

@@ -149,7 +149,7 @@ impl Scan {
         loop {
             let found = memchr(b'\n', &head[self.searched..]);
             let upto = found.map_or(head.len(), |offset| self.searched + offset);
-            if let Some(fault) = self.too_long(upto, bounds) {
+            if let Some(fault) = self.not_http(head).or_else(|| self.too_long(upto, bounds)) {
                 return Verdict::Refused(fault);
             }
             if found.is_none() {
@@ -168,6 +168,12 @@ impl Scan {
                 Err(fault) => return Verdict::Refused(fault),
             }
         }
+    }
+
+    /// Told by the first byte, so that a TLS client on a plain port need not wait for the deadline.
+    fn not_http(&self, head: &[u8]) -> Option<Fault> {
+        let first = *head.get(self.at)?;
+        (self.place != Place::Headers && first != b'\r' && !is_token(first)).then_some(Fault::Malformed("no HTTP"))
     }
 
     /// Asked before a line's content is looked at, so that a cut inside the line changes nothing.

@@ -57,7 +57,7 @@ pub struct Settings {
     pub limits: Limits,
     /// Cores: current-thread workers.
     pub workers: usize,
-    /// Networks that must speak the PROXY protocol; nobody else may.
+    /// Networks that must speak the PROXY protocol on every listener but the admin one; nobody else may.
     pub proxy_protocol: Vec<IpNet>,
 }
 

@@ -95,12 +95,13 @@ pub struct Arrival {
     /// Set when the head guard refused this head. The request that comes with it is a stand-in and must only be
     /// answered with the fault.
     pub fault: Option<Fault>,
-    /// On HTTP/1.1 requests with an `Upgrade` header: the guard holds back all further bytes until it is told what they
-    /// are. Without a word, the answer's status tells: 101 is a tunnel, anything else means "HTTP goes on".
+    /// Set on HTTP/1.1 requests with an `Upgrade` header: the guard holds back all further bytes until the answer tells
+    /// what they are. 101 makes a tunnel, anything else means "HTTP goes on".
     pub hold: Option<UpgradeHold>,
 }
 
-/// The other end of the head guard's hold on an HTTP/1 connection that asked for an upgrade.
+/// The other end of the head guard's hold on an HTTP/1 connection that asked for an upgrade. On a request's way it says
+/// what its holder intends; the connection goes by the answer's status.
 ///
 /// It is shared with the connection's I/O, which hyper wants to be `Send` for upgrades.
 #[derive(Clone, Default)]

@@ -104,6 +104,7 @@ fn hostile() -> Vec<(u16, Vec<u8>)> {
     for line in BAD_REQUEST_LINES {
         head(400, &format!("{line}\r\nHost: a.test\r\n\r\n"));
     }
+    head(400, "\x16\x03\x01\x02\0\x01\0");
     head(400, "GET / HTTP/1.1\r\n\r\n");
     head(400, "GET / HTTP/1.1\nHost: a.test\n\n");
     head(400, "GET / HTTP/1.1\r\nHost: a.test\r\n\n");
