@@ -69,6 +69,7 @@ enum OpenError {
 
 enum Opened {
     Plain(Socket),
+    /// Boxed to its end: a future keeps room for every place that a value was moved from.
     Tls(Box<TlsStream<Socket>>),
 }
 
@@ -78,9 +79,9 @@ pub(super) async fn serve<H: Handler>(accepted: Accepted, core: Rc<Core<H>>) {
     let opening = Box::pin(open(accepted, &core.limits));
     match opening.await {
         Ok((Opened::Tls(stream), peer)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
-            Box::pin(serve_http2(*stream, peer, core)).await;
+            Box::pin(serve_http2(stream, peer, core)).await;
         }
-        Ok((Opened::Tls(stream), peer)) => serve_http1(*stream, peer, core).await,
+        Ok((Opened::Tls(stream), peer)) => serve_http1(stream, peer, core).await,
         Ok((Opened::Plain(socket), peer)) => serve_http1(socket, peer, core).await,
         Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "a connection was not opened"),
     }
@@ -180,7 +181,7 @@ where
     }
 }
 
-async fn serve_http2<H: Handler>(stream: TlsStream<Socket>, peer: Rc<Peer>, core: Rc<Core<H>>) {
+async fn serve_http2<H: Handler>(stream: Box<TlsStream<Socket>>, peer: Rc<Peer>, core: Rc<Core<H>>) {
     let (streams, tick) = Streams::new(core.limits.idle, core.limits.body_idle);
     let handler = Rc::clone(&core.handler);
     let opened = Rc::clone(&streams);

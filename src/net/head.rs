@@ -417,24 +417,32 @@ mod tests {
 
     /// Heads that are nearly right, so that both verdicts come often.
     fn nearly_a_head() -> impl Strategy<Value = Vec<u8>> {
-        let start = prop_oneof![Just(""), Just("\r\n"), Just("\n"), Just("\r\n\r\n")];
+        let start = prop_oneof![8 => Just(""), 2 => Just("\r\n"), 1 => Just("\n"), 1 => Just("\r\n\r\n")];
         let method =
             prop_oneof![4 => Just("GET"), 1 => Just("OPTIONS"), 1 => Just("CONNECT"), 1 => Just("G T"), 1 => Just("")];
         let target = prop_oneof![4 => "/[a-z?#%]{0,6}", 1 => "[!-~]{0,8}", 1 => Just("*".to_owned()), 1 => "http://[a-z/:@]{0,8}", 1 => "/[a-z]{20,30}"];
         let version =
             prop_oneof![8 => Just("HTTP/1.1"), 2 => Just("HTTP/1.0"), 1 => Just("HTTP/1.2"), 1 => Just("HTTP/1.1 ")];
-        let end = || prop_oneof![30 => Just("\r\n"), 1 => Just("\n"), 1 => Just("\r"), 1 => Just("\r\n "), 1 => Just("\r\r\n")];
-        let name = prop_oneof![
-            6 => Just("Host".to_owned()),
-            3 => Just("Content-Length".to_owned()),
-            3 => Just("transfer-encoding".to_owned()),
-            2 => "[A-Za-z-]{1,6}",
-            1 => "[ -~]{0,3}",
+        let end = || {
+            prop_oneof![
+                60 => Just("\r\n"),
+                1 => Just("\n"),
+                1 => Just("\r"),
+                1 => Just("\r\n "),
+                1 => Just("\r\r\n"),
+            ]
+        };
+        let line = prop_oneof![
+            8 => Just("Host: a".to_owned()),
+            4 => "Content-Length: ?[0-9]{1,2}",
+            4 => Just("transfer-encoding:chunked".to_owned()),
+            1 => "Content-Length:[0-9, +-]{0,3}",
+            1 => "Transfer-Encoding:[a-z, ]{0,9}",
+            1 => "[A-Za-z-]{1,6}: [ -~]{0,6}",
+            1 => "[ -~]{0,3} ?:[\t -~\x01\x7f\r\n]{0,4}",
+            1 => "[ -~]{0,6}",
         ];
-        let colon = prop_oneof![10 => Just(":"), 10 => Just(": "), 1 => Just(" :"), 1 => Just("")];
-        let value = prop_oneof![4 => "[0-9]{0,3}", 4 => Just("chunked".to_owned()), 2 => "[a-z, ]{0,9}", 1 => "[\t -~\x01\x7f\r\n]{0,4}"];
-        let header =
-            (name, colon, value, end()).prop_map(|(name, colon, value, end)| format!("{name}{colon}{value}{end}"));
+        let header = (line, end()).prop_map(|(line, end)| format!("{line}{end}"));
         let headers = prop::collection::vec(header, 0..5).prop_map(|lines| lines.concat());
         (start, method, target, version, end(), headers, end()).prop_map(
             |(start, method, target, version, first, headers, last)| {
@@ -444,8 +452,9 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
         #[test]
-        fn nothing_passes_that_a_strict_reader_refuses(head in nearly_a_head(), noise in prop::option::of((any::<prop::sample::Index>(), any::<u8>()))) {
+        fn nothing_passes_that_a_strict_reader_refuses(head in nearly_a_head(), noise in prop::option::weighted(0.2, (any::<prop::sample::Index>(), any::<u8>()))) {
             let mut head = head;
             if let Some((at, byte)) = noise && !head.is_empty() {
                 let at = at.index(head.len());

@@ -74,7 +74,7 @@ pub(super) fn ensure(dir: &Path, hosts: &[String], now: OffsetDateTime) -> Resul
             .self_signed(&ca_key)
             .map_err(|error| place.failed("ca.pem", &error))?;
         place.write("ca.pem", &certificate.pem())?;
-        tracing::warn!(
+        tracing::info!(
             certificate.file = %ca_path(dir).display(),
             "made a certificate authority for this machine; trust it once in your browser, and again when its hosts change"
         );

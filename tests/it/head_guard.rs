@@ -305,12 +305,15 @@ async fn a_body_that_is_not_read_is_not_taken_for_a_request() {
         rest.contains("answered without reading") && !rest.contains("smuggled"),
         "{rest}"
     );
-    // A large one is refused while it still comes; the answer survives that.
+    // A large one is refused while it still comes; its sender is not reset, which could destroy the answer.
     let mut client = Client::plain(served.address()).await;
     client
         .send(b"POST /unread HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3000000\r\n\r\n")
         .await;
-    client.send_anyway(&vec![b'x'; 1_000_000]).await;
+    for _ in 0..3 {
+        client.send(&vec![b'x'; 500_000]).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     assert_eq!(client.response().await.text(), "answered without reading");
 }
 
