@@ -140,7 +140,7 @@ where
     let handler = Rc::clone(&core.handler);
     let service = service_fn(move |request: Request<Incoming>| {
         let index = requests.replace(requests.get() + 1);
-        let (fault, held) = match notes.about(index) {
+        let (fault, upgrading) = match notes.about(index) {
             None => (None, None),
             Some(Special::Fault(fault)) => (Some(fault), None),
             Some(Special::Hold(hold)) => (None, Some(hold)),
@@ -150,12 +150,12 @@ where
             peer: Rc::clone(&peer),
             fault,
             // Only a sign. What hyper does with the connection depends on the status alone, and the guard must agree.
-            hold: held.as_ref().map(|_| UpgradeHold::default()),
+            hold: upgrading.as_ref().map(|_| UpgradeHold::default()),
         };
         let answer = Rc::clone(&handler).handle(request, arrival);
         async move {
             let answer = answer.await;
-            match held {
+            match upgrading {
                 Some(hold) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => hold.tunnel(),
                 Some(hold) => hold.release(),
                 None => {}
