@@ -1,5 +1,6 @@
 //! `portcullis healthcheck`: for service managers and containers.
 
+use super::failure::Wrong;
 use super::output;
 use super::place;
 use crate::web::Purpose;
@@ -38,6 +39,11 @@ pub(super) async fn run(options: Options) -> Result<()> {
             .context("the configuration has no admin listener to ask")?
             .address,
     );
+    if address.port() == 0 {
+        bail!(Wrong(
+            "the port of [admin] is 0, another one at each start; name one that can be asked".into()
+        ));
+    }
     let asked = tokio::time::timeout(PATIENCE, ask(address)).await;
     let (ready, text) =
         asked.with_context(|| format!("no answer from {address} within {} s", PATIENCE.as_secs()))??;

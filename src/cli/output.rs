@@ -44,7 +44,10 @@ pub(super) fn table(heading: &[&str], rows: impl IntoIterator<Item = Vec<String>
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }
     table.set_header(heading);
-    table.add_rows(rows);
+    table.add_rows(
+        rows.into_iter()
+            .map(|row| row.iter().map(|cell| plain(cell)).collect::<Vec<_>>()),
+    );
     line(table)
 }
 
@@ -52,9 +55,22 @@ pub(super) fn table(heading: &[&str], rows: impl IntoIterator<Item = Vec<String>
 pub(super) fn facts(facts: &[(&str, String)]) -> Result<()> {
     let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     for (name, value) in facts {
-        line(format_args!("{name:width$}  {value}"))?;
+        line(format_args!("{name:width$}  {}", plain(value)))?;
     }
     Ok(())
+}
+
+/// Text that browsers sent may hold what terminals obey.
+fn plain(text: &str) -> String {
+    text.chars()
+        .map(|letter| {
+            if letter.is_control() {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                letter
+            }
+        })
+        .collect()
 }
 
 /// `1 session`, `2 sessions`.
@@ -63,5 +79,26 @@ pub(super) fn count(number: usize, noun: &str) -> String {
         format!("1 {noun}")
     } else {
         format!("{number} {noun}s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{count, plain};
+
+    #[test]
+    fn what_terminals_obey_is_not_printed() {
+        assert_eq!(
+            plain("Mozilla\u{1b}[2J \u{9b}31m\nx"),
+            "Mozilla\u{fffd}[2J \u{fffd}31m\u{fffd}x"
+        );
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        assert_eq!(
+            [count(0, "session"), count(1, "session"), count(2, "session")],
+            ["0 sessions", "1 session", "2 sessions"]
+        );
     }
 }

@@ -5,6 +5,7 @@ use super::failure;
 use super::output;
 use super::place::Desk;
 use super::secret::readable_password;
+use crate::account::AccountError;
 use crate::account::Accounts;
 use crate::account::NewAccount;
 use crate::app;
@@ -104,7 +105,7 @@ pub(super) fn run(target: Target, options: &Front, as_json: bool) -> Result<Exit
         // Nothing in front of it has to notice that it is going away; a person who stops it should not wait.
         config.life.drain_delay = Duration::ZERO;
         telemetry::init(&config.telemetry, &config.log_level)?;
-        let running = app::start(config.clone())
+        let running = app::start(config)
             .await
             .map_err(|error| advise(error, options.listen))?;
         let accounts = &running.accounts;
@@ -161,23 +162,34 @@ async fn demo_user(accounts: &Accounts) -> Result<Option<(String, SecretString)>
     let password = readable_password()?;
     if accounts.find(DEMO_USER).await?.is_some() {
         accounts.set_password(DEMO_USER, password.clone(), Desk::ACTOR).await?;
+        accounts.enable(DEMO_USER, Desk::ACTOR).await?;
     } else {
-        add_user(accounts, DEMO_USER, "Demo User", "demo", password.clone()).await?;
+        let added = add_user(accounts, DEMO_USER, "Demo User", "demo", password.clone()).await;
+        added.with_context(|| format!("cannot add the user {DEMO_USER}; begin anew with another --data-dir"))?;
     }
     Ok(Some((DEMO_USER.to_owned(), password)))
 }
 
-/// The first user, once: where there are users already, nothing is added and nothing is shown.
+/// The first user, once: where there are users, or were, nothing is added and nothing is shown.
 async fn first_user(accounts: &Accounts) -> Result<Option<(String, SecretString)>> {
     if !accounts.list(None, None, 1).await?.is_empty() {
         return Ok(None);
     }
     let password = readable_password()?;
-    add_user(accounts, FIRST_USER, "Administrator", "admins", password.clone()).await?;
-    Ok(Some((FIRST_USER.to_owned(), password)))
+    match add_user(accounts, FIRST_USER, "Administrator", "admins", password.clone()).await {
+        Ok(()) => Ok(Some((FIRST_USER.to_owned(), password))),
+        Err(AccountError::Taken(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
-async fn add_user(accounts: &Accounts, user: &str, name: &str, group: &str, password: SecretString) -> Result<()> {
+async fn add_user(
+    accounts: &Accounts,
+    user: &str,
+    name: &str,
+    group: &str,
+    password: SecretString,
+) -> Result<(), AccountError> {
     let account = NewAccount {
         username: user.to_owned(),
         email: Some(format!("{user}@example.com")),

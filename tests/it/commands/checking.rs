@@ -139,6 +139,8 @@ fn a_running_gateway_is_healthy_and_a_stopped_one_is_not() {
     folder
         .run(&["healthcheck"], "")
         .fails(1, &["nothing answers", "is the gateway running?"]);
-    let said: Said = Folder::with("").run_bare(&["healthcheck"], "");
-    said.fails(2, &["--config"]);
+    Folder::with("").run_bare(&["healthcheck"], "").fails(2, &["--config"]);
+    Folder::with(SMALL)
+        .run(&["healthcheck"], "")
+        .fails(2, &["[admin] is 0"]);
 }

@@ -117,7 +117,14 @@ async fn each_start_of_the_demo_has_a_password_of_its_own_and_the_same_authority
     let first = demo(&folder);
     let (user, old) = credentials(&first);
     let authority = first.ca();
+    let data_dir = first.ready()["data_dir"].as_str().expect("a folder").to_owned();
     assert!(first.terminate().status.success());
+    Said::from(portcullis(
+        folder.path(),
+        &["user", "disable", "demo", "--data-dir", &data_dir],
+        "",
+    ))
+    .ok();
     let second = demo(&folder);
     let (_, new) = credentials(&second);
     assert_ne!(old, new);
@@ -165,6 +172,27 @@ async fn run_to_makes_one_user_once_and_forwards_to_the_application() {
     ))
     .ok();
     assert_eq!(listed.json()["items"][0]["username"], "admin");
+}
+
+#[test]
+fn a_demo_whose_user_was_deleted_says_how_to_go_on() {
+    let folder = folder();
+    let first = demo(&folder);
+    let data_dir = first.ready()["data_dir"].as_str().expect("a folder").to_owned();
+    assert!(first.terminate().status.success());
+    Said::from(portcullis(
+        folder.path(),
+        &["user", "delete", "demo", "--data-dir", &data_dir],
+        "",
+    ))
+    .ok();
+    let Err(end) = start(&folder, &["demo", "--listen", "127.0.0.1:0", "--json"]) else {
+        panic!("it started")
+    };
+    assert!(
+        end.code == Some(1) && end.stderr.contains("another --data-dir"),
+        "{end:?}"
+    );
 }
 
 #[test]
