@@ -55,7 +55,6 @@ pub struct Running {
     /// Users of this gateway, for the commands that start it.
     pub accounts: Arc<Accounts>,
     lifecycle: Lifecycle,
-    life: crate::lifecycle::Settings,
     workers: Workers,
     store: Arc<dyn Store>,
 }
@@ -132,13 +131,16 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
     );
     lifecycle.spawn("session watch", Arc::clone(&sessions).watch(lifecycle.hard.clone()));
     let accounts = Accounts::new(Arc::clone(&store), config.account.clone(), clock.clone());
+    // Before anybody is told that it is ready: who hears that may stop it at once.
+    lifecycle
+        .stop_on_signals(config.life.clone())
+        .context("cannot wait for signals")?;
     log_start(&config, &bound, store.as_ref());
     let running = Running {
         listeners: urls(&bound, false),
         admin_url: urls(&bound, true).into_iter().next(),
         ca: local_ca(&config),
         accounts: Arc::clone(&accounts),
-        life: config.life.clone(),
         workers: start_workers(
             config,
             bound,
@@ -318,19 +320,17 @@ fn log_start(config: &Config, bound: &Bound, store: &dyn Store) {
 }
 
 impl Running {
-    /// Waits for a signal to stop, drains, and returns when everything has ended.
+    /// Waits until a signal has stopped it, everything under way has ended or its time is over, and all tasks are gone.
     ///
     /// # Errors
     /// A task that must not end did: the process should end with a failing code.
     pub async fn wait(self) -> anyhow::Result<()> {
         let Self {
             lifecycle,
-            life,
             workers,
             store,
             ..
         } = self;
-        lifecycle.stop_on_signals(life).context("cannot wait for signals")?;
         let cut = workers.finished().await;
         lifecycle.hard.cancel();
         lifecycle.tasks.close();
