@@ -225,8 +225,23 @@ struct Relay {
 
 /// What ends a stream of events besides the application.
 struct Ending {
+    expiry: Option<Pin<Box<Sleep>>>,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
     open: Gauge,
+}
+
+impl Ending {
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let expired = self
+            .expiry
+            .as_mut()
+            .is_some_and(|expiry| expiry.as_mut().poll(cx).is_ready());
+        if expired {
+            Poll::Ready(())
+        } else {
+            self.stop.as_mut().poll(cx)
+        }
+    }
 }
 
 impl Drop for Ending {
@@ -266,12 +281,14 @@ impl Outgoing {
         }
     }
 
-    /// A stream of events: it ends cleanly when the process stops, and `open` counts it while it lives.
+    /// A stream of events: it ends cleanly when the process stops or the session ends, and `open` counts it while it lives.
     #[must_use]
-    pub fn ending_with(mut self, stop: CancellationToken, open: Gauge) -> Self {
+    pub fn ending_with(mut self, stop: CancellationToken, session_ends_in: Option<Duration>, open: Gauge) -> Self {
         if let Content::Relay(relay) = &mut self.content {
             open.inc();
+            let expiry = session_ends_in.map(|left| Box::pin(tokio::time::sleep(left)));
             relay.ending = Some(Ending {
+                expiry,
                 stop: Box::pin(stop.cancelled_owned()),
                 open,
             });
@@ -299,7 +316,7 @@ impl Relay {
             if self
                 .ending
                 .as_mut()
-                .is_some_and(|ending| ending.stop.as_mut().poll(cx).is_ready())
+                .is_some_and(|ending| ending.poll_over(cx).is_ready())
             {
                 self.lease = None;
                 return Poll::Ready(None);

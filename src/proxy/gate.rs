@@ -25,12 +25,38 @@ pub enum Pass {
     Preflight,
 }
 
-/// Decides. Dropping the future decides nothing and loses nothing.
+/// Decides where nothing has to be waited for: `None` when the store must be asked.
+///
+/// `Some(Err)` is the rule that was not met.
+pub fn decide_now(arrived: &Arrived, route: &Route, sessions: &Local, cookie: &str) -> Option<Result<Pass, Refusal>> {
+    let rule = &route.settings;
+    if let Some(decision) = without_session(arrived, rule).transpose() {
+        return Some(decision);
+    }
+    let identified = match values_of(arrived.request.headers(), cookie).as_slice() {
+        [] => Identified::Anonymous,
+        values => sessions.try_identify(values)?,
+    };
+    Some(judge(identified, rule))
+}
+
+/// Decides after asking the store. Dropping the future decides nothing and loses nothing.
 ///
 /// # Errors
 /// The rule that was not met, or that it could not be asked.
 pub async fn decide(arrived: &Arrived, route: &Route, sessions: &Local, cookie: &str) -> Result<Pass, Refusal> {
     let rule = &route.settings;
+    let identified = sessions
+        .identify(
+            values_of(arrived.request.headers(), cookie).as_slice(),
+            rule.outage_grace,
+        )
+        .await;
+    judge(identified, rule)
+}
+
+/// What can be said before anybody asks who it is.
+fn without_session(arrived: &Arrived, rule: &RouteSettings) -> Result<Option<Pass>, Refusal> {
     if !rule.networks.is_empty()
         && !rule
             .networks
@@ -45,14 +71,14 @@ pub async fn decide(arrived: &Arrived, route: &Route, sessions: &Local, cookie: 
     if arrived.websocket {
         check_origin(arrived, rule)?;
     }
-    let headers = arrived.request.headers();
-    if rule.allow_preflight && is_preflight(arrived.request.method(), headers) {
-        return Ok(Pass::Preflight);
+    if rule.allow_preflight && is_preflight(arrived.request.method(), arrived.request.headers()) {
+        return Ok(Some(Pass::Preflight));
     }
-    if rule.access == Access::Public {
-        return Ok(Pass::Anonymous);
-    }
-    match identify(headers, sessions, cookie, rule).await {
+    Ok((rule.access == Access::Public).then_some(Pass::Anonymous))
+}
+
+fn judge(identified: Identified, rule: &RouteSettings) -> Result<Pass, Refusal> {
+    match identified {
         Identified::Live(live) => check_user(&live.entry.user, rule).map(|()| Pass::User(live)),
         Identified::Unavailable => Err(Refusal::Unavailable),
         Identified::Conflict => Err(Refusal::Conflict),
@@ -62,16 +88,30 @@ pub async fn decide(arrived: &Arrived, route: &Route, sessions: &Local, cookie: 
     }
 }
 
-async fn identify(headers: &HeaderMap, sessions: &Local, cookie: &str, rule: &RouteSettings) -> Identified {
+/// The values of our cookie. More than one is rare and worth an allocation; one is not.
+fn values_of<'a>(headers: &'a HeaderMap, cookie: &'a str) -> Values<'a> {
     let mut values = cookie_values(headers, cookie);
-    let Some(first) = values.next() else {
-        return Identified::Anonymous;
-    };
-    let Some(second) = values.next() else {
-        return sessions.identify(&[first], rule.outage_grace).await;
-    };
-    let all: Vec<&[u8]> = [first, second].into_iter().chain(values).collect();
-    sessions.identify(&all, rule.outage_grace).await
+    match (values.next(), values.next()) {
+        (None, _) => Values::None,
+        (Some(only), None) => Values::One([only]),
+        (Some(first), Some(second)) => Values::Many([first, second].into_iter().chain(values).collect()),
+    }
+}
+
+enum Values<'a> {
+    None,
+    One([&'a [u8]; 1]),
+    Many(Vec<&'a [u8]>),
+}
+
+impl<'a> Values<'a> {
+    fn as_slice(&self) -> &[&'a [u8]] {
+        match self {
+            Self::None => &[],
+            Self::One(one) => one,
+            Self::Many(many) => many,
+        }
+    }
 }
 
 /// With `groups` and `users` both, either is enough: each names people who may pass.

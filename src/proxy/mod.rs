@@ -34,9 +34,13 @@ pub use settings::{
     ServerAddress, Settings, UpstreamSettings,
 };
 
+use crate::telemetry::UpstreamFailure;
 use crate::web::Arrival;
+use crate::web::Peer;
 use crate::web::Purpose;
+use crate::web::UpgradeHold;
 use body::Inbound;
+use bytes::Bytes;
 use gate::Pass;
 use http::Request;
 use http::Response;
@@ -46,6 +50,7 @@ use http::Version;
 use http::header::CONTENT_TYPE;
 use http::header::TRANSFER_ENCODING;
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use identity::Stamped;
 use intake::Arrived;
 use path::DecisionPath;
@@ -53,48 +58,94 @@ use route::Route;
 use route::Target;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use trip::Trip;
+use tunnel::Tunnel;
 use upstream::Answered;
 use upstream::Sending;
 
-/// Answers one request.
-pub async fn handle(core: Rc<Core>, request: Request<Incoming>, arrival: Arrival) -> Response<Outgoing> {
-    let mut trip = Box::new(core.begin(&request, &arrival));
-    let peer = Rc::clone(&arrival.peer);
-    let fallback = own::Refused::of(&request, &arrival);
-    let outcome = match peer.listener.purpose {
-        Purpose::Serve => journey(&core, request, arrival, &mut trip).await,
-        Purpose::RedirectToHttps => own::redirect(&core, &request, arrival, &mut trip),
-        Purpose::Admin => own::admin(&core, request, arrival, &mut trip).await,
-    };
-    let answer = outcome.unwrap_or_else(|refusal| core.refuse(refusal, &fallback, &mut trip));
-    core::finish(answer, &peer, trip)
-}
-
-async fn journey(
-    core: &Rc<Core>,
+/// Answers one request. All that is done without waiting is done before this returns, so that the future is small: hyper
+/// and the runtime move it several times.
+pub fn handle(
+    core: Rc<Core>,
     request: Request<Incoming>,
     arrival: Arrival,
-    trip: &mut Trip,
-) -> Result<Response<Outgoing>, Refusal> {
+) -> impl Future<Output = Response<Outgoing>> {
+    let mut trip = Box::new(core.begin(&request, &arrival));
+    let peer = Rc::clone(&arrival.peer);
+    let fallback = Box::new(own::Refused::of(&request, &arrival));
+    let next = match peer.listener.purpose {
+        Purpose::Serve => arrive(&core, request, arrival, &mut trip),
+        Purpose::RedirectToHttps => own::redirect(&core, &request, arrival, &mut trip)
+            .map(Box::new)
+            .map(Next::Done),
+        Purpose::Admin => own::arrive_at_admin(&core, request, arrival, &mut trip)
+            .map(Box::new)
+            .map(Next::Admin),
+    };
+    async move {
+        let outcome = match next {
+            Ok(next) => journey(&core, next, &mut trip).await,
+            Err(refusal) => Err(refusal),
+        };
+        let answer = outcome.unwrap_or_else(|refusal| core.refuse(refusal, &fallback, &mut trip));
+        core::finish(answer, &peer, trip)
+    }
+}
+
+async fn journey(core: &Core, next: Next, trip: &mut Trip) -> Result<Response<Outgoing>, Refusal> {
+    let Departure { sending, back, route } = match next {
+        Next::Go(departure) => *departure,
+        Next::Ask(arrived, route) => Box::pin(look_up(core, *arrived, route, trip)).await?,
+        Next::Portal(arrived) => return Box::pin(own::portal(core, *arrived)).await,
+        Next::Admin(arrived) => return Box::pin(own::admin(core, *arrived)).await,
+        Next::Done(answer) => return Ok(*answer),
+    };
+    // Without an upstream only the portal answers here.
+    let upstream = core.upstream(&route).ok_or(Refusal::NoRoute)?;
+    let answered = upstream.send(sending).await?;
+    trip.answered_by(answered.lease.server_name());
+    back.relay(core, answered, upstream.idle())
+}
+
+/// What a request that arrived needs next.
+enum Next {
+    /// An answer of the portal's.
+    Portal(Box<Arrived>),
+    /// The store must be asked whose it is.
+    Ask(Box<Arrived>, Arc<Route>),
+    /// It may pass.
+    Go(Box<Departure>),
+    /// An answer of the admin desk's.
+    Admin(Box<Arrived>),
+    /// Nothing more.
+    Done(Box<Response<Outgoing>>),
+}
+
+/// Most sessions are at hand and are decided on here; only a look-up waits, and keeps its state in a box of its own.
+fn arrive(core: &Core, request: Request<Incoming>, arrival: Arrival, trip: &mut Trip) -> Result<Next, Refusal> {
     let shared = core.shared();
     let arrived = intake::take_in(request, arrival, &shared.settings, trip.request_id)?;
     trip.came_from(&arrived.client);
     let route = match find(core, &arrived)? {
-        Target::Portal => return own::portal(core, arrived, trip).await,
+        Target::Portal => {
+            trip.metrics = core.portal_metrics();
+            return Ok(Next::Portal(Box::new(arrived)));
+        }
         Target::Application(route) => route,
     };
     trip.goes_to(&route);
-    let pass = gate::decide(&arrived, &route, core.sessions(), &shared.cookie.name).await?;
-    trip.passes_as(&pass);
-    let ends_in = match &pass {
-        Pass::User(live) => Some(core.left_of(live)),
-        Pass::Anonymous | Pass::Preflight => None,
-    };
-    let private = ends_in.is_some() && route.settings.cache_private;
-    let cleaned = clean::clean(arrived, pass, &shared.firewall);
-    let stamped = identity::stamp(cleaned, &route);
-    forward(core, stamped, &route, Passage { ends_in, private }, trip).await
+    match gate::decide_now(&arrived, &route, core.sessions(), &shared.cookie.name) {
+        Some(decision) => depart(core, arrived, decision?, route, trip)
+            .map(Box::new)
+            .map(Next::Go),
+        None => Ok(Next::Ask(Box::new(arrived), route)),
+    }
+}
+
+async fn look_up(core: &Core, arrived: Arrived, route: Arc<Route>, trip: &mut Trip) -> Result<Departure, Refusal> {
+    let pass = gate::decide(&arrived, &route, core.sessions(), &core.shared().cookie.name).await?;
+    depart(core, arrived, pass, route, trip)
 }
 
 fn find(core: &Core, arrived: &Arrived) -> Result<Target, Refusal> {
@@ -109,101 +160,111 @@ fn find(core: &Core, arrived: &Arrived) -> Result<Target, Refusal> {
         .find(&arrived.client.host, raw, &path, arrived.request.method())
 }
 
-/// What the way back must know of the way there.
-struct Passage {
-    /// How long the session goes on; `None` without one.
-    ends_in: Option<std::time::Duration>,
-    /// Whether the answer is somebody's own.
-    private: bool,
-}
-
-async fn forward(
-    core: &Rc<Core>,
-    stamped: Stamped,
-    route: &Arc<Route>,
-    passage: Passage,
-    trip: &mut Trip,
-) -> Result<Response<Outgoing>, Refusal> {
+/// Cleans and stamps a request, and gives it the form that goes over the wire.
+fn depart(core: &Core, arrived: Arrived, pass: Pass, route: Arc<Route>, trip: &mut Trip) -> Result<Departure, Refusal> {
     let shared = core.shared();
+    trip.passes_as(&pass);
+    let session_ends_in = match &pass {
+        Pass::User(live) => Some(core.left_of(live)),
+        Pass::Anonymous | Pass::Preflight => None,
+    };
+    let cleaned = clean::clean(arrived, pass, &shared.firewall);
+    let stamped = identity::stamp(cleaned, &route);
     let Stamped {
         mut request,
         client,
         hold,
         websocket,
     } = stamped;
-    // Without an upstream only the portal answers here.
-    let upstream = core.upstream(route).ok_or(Refusal::NoRoute)?;
     let on_client = websocket.then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
-    let (body, upload) = Inbound::new(
-        body,
-        shared.settings.body_bytes,
-        shared.settings.body_idle,
-        &shared.firewall,
-    );
+    let limits = &shared.settings;
+    let (body, upload) = Inbound::new(body, limits.body_bytes, limits.body_idle, &shared.firewall);
     let mut request = Request::from_parts(parts, body);
-    *request.uri_mut() = origin_form(request.uri(), route)?;
+    *request.uri_mut() = origin_form(request.uri(), &route)?;
     *request.version_mut() = Version::HTTP_11;
     request
         .headers_mut()
         .insert(http::header::HOST, core::host_value(&client)?);
     crate::web::strike(request.headers_mut(), TRANSFER_ENCODING);
+    let private = session_ends_in.is_some() && route.settings.cache_private;
     let sending = Sending {
         request,
         upload,
         preserve_host: route.settings.preserve_host,
     };
-    let Answered { mut response, lease } = upstream.send(sending).await?;
-    trip.answered_by(lease.server_name());
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let Some(on_client) = on_client.filter(|_| tunnel::agrees(response.headers())) else {
-            return Err(Refusal::Upstream(crate::telemetry::UpstreamFailure::Invalid));
+    let back = WayBack {
+        on_client,
+        hold,
+        peer: client.peer,
+        session_ends_in,
+        private,
+    };
+    Ok(Departure { sending, back, route })
+}
+
+/// A request on its way out.
+struct Departure {
+    sending: Sending,
+    back: WayBack,
+    route: Arc<Route>,
+}
+
+/// What the way back must know of the way there.
+struct WayBack {
+    /// The client's end of a WebSocket that it asked for.
+    on_client: Option<OnUpgrade>,
+    hold: Option<UpgradeHold>,
+    peer: Rc<Peer>,
+    /// How long the session goes on; `None` without one.
+    session_ends_in: Option<Duration>,
+    /// Whether the answer is somebody's own.
+    private: bool,
+}
+
+impl WayBack {
+    fn relay(self, core: &Core, answered: Answered, idle: Duration) -> Result<Response<Outgoing>, Refusal> {
+        let Answered { response, lease } = answered;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return self.switch(core, response);
+        }
+        let shared = core.shared();
+        let (mut parts, body) = response.into_parts();
+        shared.firewall.clean_response(&mut parts.headers);
+        crate::web::strike(&mut parts.headers, TRANSFER_ENCODING);
+        if self.private {
+            own::keep_private(&mut parts.headers);
+        }
+        parts.version = Version::HTTP_11;
+        let kind = parts.headers.get(CONTENT_TYPE);
+        let events = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        // A stream of events may be silent for as long as it likes; TCP keep-alive notices a server that is gone.
+        let mut body = Outgoing::relay(body, (!events).then_some(idle), lease, Arc::clone(&shared.firewall));
+        if events {
+            body = body.ending_with(shared.stop_streams.clone(), self.session_ends_in, shared.events.clone());
+        }
+        Ok(Response::from_parts(parts, body))
+    }
+
+    fn switch(self, core: &Core, mut response: Response<Incoming>) -> Result<Response<Outgoing>, Refusal> {
+        let shared = core.shared();
+        let Some(client) = self.on_client.filter(|_| tunnel::agrees(response.headers())) else {
+            return Err(Refusal::Upstream(UpstreamFailure::Invalid));
         };
         let application = hyper::upgrade::on(&mut response);
         tunnel::clean_switch(response.headers_mut(), &shared.firewall);
-        let tunnel = tunnel::Tunnel {
-            client: on_client,
+        let tunnel = Tunnel {
+            client,
             application,
-            hold,
-            session_ends_in: passage.ends_in,
+            hold: self.hold,
+            session_ends_in: self.session_ends_in,
             stop: shared.stop_streams.clone(),
             open: shared.upgrades.clone(),
-            peer: Rc::clone(&client.peer),
+            peer: self.peer,
         };
         tokio::task::spawn_local(tunnel.run());
-        return Ok(response.map(|_| Outgoing::whole(bytes::Bytes::new())));
+        Ok(response.map(|_| Outgoing::whole(Bytes::new())))
     }
-    drop(hold);
-    Ok(relay(core, response, lease, upstream.idle(), passage.private))
-}
-
-fn relay(
-    core: &Core,
-    response: Response<Incoming>,
-    lease: upstream::Lease,
-    idle: std::time::Duration,
-    private: bool,
-) -> Response<Outgoing> {
-    let shared = core.shared();
-    let (mut parts, body) = response.into_parts();
-    shared.firewall.clean_response(&mut parts.headers);
-    crate::web::strike(&mut parts.headers, TRANSFER_ENCODING);
-    if private {
-        own::keep_private(&mut parts.headers);
-    }
-    parts.version = Version::HTTP_11;
-    let events = parts
-        .headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-    // A stream of events may be silent for as long as it likes; TCP keep-alive notices a server that is gone.
-    let body = Outgoing::relay(body, (!events).then_some(idle), lease, Arc::clone(&shared.firewall));
-    let body = if events {
-        body.ending_with(shared.stop_streams.clone(), shared.events.clone())
-    } else {
-        body
-    };
-    Response::from_parts(parts, body)
 }
 
 /// The target for the application: the client's own bytes, unless the route cuts or adds a prefix.
@@ -229,4 +290,27 @@ fn origin_form(uri: &Uri, route: &Route) -> Result<Uri, Refusal> {
         parts.path_and_query = Some(text.parse().map_err(|_| WRONG)?);
     }
     Uri::from_parts(parts).map_err(|_| WRONG)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Arrival;
+    use super::Core;
+    use super::Incoming;
+    use super::Rc;
+    use super::Request;
+
+    fn size_of<A, F: Future>(_: impl FnOnce(A) -> F) -> usize {
+        std::mem::size_of::<F>()
+    }
+
+    /// A request's future is moved by hyper and by the runtime, and allocated beyond what an allocator keeps at hand:
+    /// 5,000 bytes of it cost more than all header work together.
+    #[test]
+    fn what_every_request_carries_along_is_small() {
+        let size = size_of(|(core, request, arrival): (Rc<Core>, Request<Incoming>, Arrival)| {
+            super::handle(core, request, arrival)
+        });
+        assert!(size < 2048, "{size} bytes");
+    }
 }

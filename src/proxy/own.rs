@@ -4,7 +4,6 @@ use super::body::Outgoing;
 use super::core::Core;
 use super::intake;
 use super::intake::Arrived;
-use super::intake::Client;
 use super::intake::Context;
 use super::refusal::Refusal;
 use super::trip::Trip;
@@ -91,30 +90,30 @@ impl Refused {
 }
 
 /// Hands a whole request to the portal and waits for its answer.
-pub(super) async fn portal(core: &Core, arrived: Arrived, trip: &mut Trip) -> Result<Response<Outgoing>, Refusal> {
-    trip.metrics = core.portal_metrics();
-    let Arrived { request, client, .. } = arrived;
-    ask(core, Arc::clone(&core.shared().around.portal), request, client).await
+pub(super) async fn portal(core: &Core, arrived: Arrived) -> Result<Response<Outgoing>, Refusal> {
+    ask(core, Arc::clone(&core.shared().around.portal), arrived).await
 }
 
-/// Health, metrics and the operators' side.
-pub(super) async fn admin(
+/// Takes in a request to the admin listener.
+pub(super) fn arrive_at_admin(
     core: &Core,
     request: Request<Incoming>,
     arrival: Arrival,
     trip: &mut Trip,
-) -> Result<Response<Outgoing>, Refusal> {
+) -> Result<Arrived, Refusal> {
     trip.metrics = core.admin_metrics();
-    let Arrived { request, client, .. } = intake::take_in(request, arrival, &core.shared().settings, trip.request_id)?;
-    ask(core, Arc::clone(&core.shared().around.admin), request, client).await
+    let arrived = intake::take_in(request, arrival, &core.shared().settings, trip.request_id)?;
+    trip.came_from(&arrived.client);
+    Ok(arrived)
 }
 
-async fn ask(
-    core: &Core,
-    desk: Arc<dyn Desk>,
-    request: Request<Incoming>,
-    client: Client,
-) -> Result<Response<Outgoing>, Refusal> {
+/// Health, metrics and the operators' side.
+pub(super) async fn admin(core: &Core, arrived: Arrived) -> Result<Response<Outgoing>, Refusal> {
+    ask(core, Arc::clone(&core.shared().around.admin), arrived).await
+}
+
+async fn ask(core: &Core, desk: Arc<dyn Desk>, arrived: Arrived) -> Result<Response<Outgoing>, Refusal> {
+    let Arrived { request, client, .. } = arrived;
     let (parts, body) = request.into_parts();
     let body = match tokio::time::timeout(READING, Limited::new(body, MOST_BODY).collect()).await {
         Ok(Ok(collected)) => collected.to_bytes(),

@@ -24,6 +24,7 @@ use http::Request;
 use http::Response;
 use http::header::HOST;
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::SendRequest;
 use lease::InFlight;
 use std::cell::Cell;
@@ -80,6 +81,7 @@ pub struct Sending {
     pub preserve_host: bool,
 }
 
+/// Why a request got no answer on a connection.
 enum Failed {
     /// Nothing was sent, or it may be sent again: here it is back.
     Unsent(Box<Request<Inbound>>, UpstreamFailure),
@@ -87,7 +89,8 @@ enum Failed {
     Sent(Refusal),
 }
 
-type Exchanged = (Response<Incoming>, SendRequest<Inbound>);
+type Sender = SendRequest<Inbound>;
+type Sent = Result<Response<Incoming>, TrySendError<Request<Inbound>>>;
 
 impl Upstream {
     /// A group of servers with no connections yet; at most `most_in_flight` requests at once on this core.
@@ -114,7 +117,8 @@ impl Upstream {
         self.settings.idle
     }
 
-    /// Sends a request and waits for the answer's head. One retry, on the next server if there is one.
+    /// Sends a request and waits for the answer's head. One retry, on the next server if there is one. Whatever is not
+    /// needed by a request that finds a connection at hand waits in a box of its own.
     ///
     /// # Errors
     /// What the client is told; each failure was counted.
@@ -123,62 +127,13 @@ impl Upstream {
             return Err(Refusal::Overloaded);
         }
         let guard = InFlight::new(&self.in_flight);
-        let first = self.next_server();
         let Sending {
-            request,
+            mut request,
             upload,
             preserve_host,
         } = sending;
-        let outcome = match self
-            .attempt(&first, request, upload.as_ref(), preserve_host, true)
-            .await
-        {
-            Ok(exchanged) => Ok((first, exchanged)),
-            Err(Failed::Sent(refusal)) => Err(refusal),
-            Err(Failed::Unsent(request, _)) => {
-                let second = self.next_server();
-                match self
-                    .attempt(&second, *request, upload.as_ref(), preserve_host, false)
-                    .await
-                {
-                    Ok(exchanged) => Ok((second, exchanged)),
-                    Err(Failed::Sent(refusal)) => Err(refusal),
-                    Err(Failed::Unsent(_, failure)) => Err(Refusal::Upstream(failure)),
-                }
-            }
-        };
-        if let Err(Refusal::Upstream(failure)) = outcome {
-            (self.failed)(failure);
-        }
-        outcome.map(|(server, (response, sender))| Answered {
-            response,
-            lease: Lease::new(server, sender, upload, guard),
-        })
-    }
-
-    fn next_server(&self) -> Rc<Server> {
-        let turn = self.turn.get();
-        self.turn.set(turn.wrapping_add(1));
-        Rc::clone(&self.servers[turn % self.servers.len()])
-    }
-
-    async fn attempt(
-        &self,
-        server: &Server,
-        mut request: Request<Inbound>,
-        upload: Option<&Rc<Upload>>,
-        preserve_host: bool,
-        reuse: bool,
-    ) -> Result<Exchanged, Failed> {
-        if !preserve_host {
-            request.headers_mut().insert(HOST, server.authority.clone());
-        }
-        let idle = if reuse {
-            server.take_idle(self.settings.keep_alive).await
-        } else {
-            None
-        };
-        let (mut sender, spare) = match idle {
+        let mut server = self.next_server();
+        let (mut sender, spare) = match server.take_ready(self.settings.keep_alive) {
             Some(idle) => {
                 let spare = if idle.since.elapsed() > SURELY_FRESH {
                     copy_of(&request)
@@ -187,33 +142,119 @@ impl Upstream {
                 };
                 (idle.sender, spare)
             }
-            None => match connect::open(&server.host, server.port, self.settings.connect).await {
-                Ok(sender) => (sender, None),
-                Err(ConnectFault::Exhausted) => return Err(Failed::Sent(Refusal::Overloaded)),
-                Err(ConnectFault::Refused) => return Err(Failed::Unsent(Box::new(request), UpstreamFailure::Connect)),
-                Err(ConnectFault::TimedOut) => return Err(Failed::Unsent(Box::new(request), UpstreamFailure::Timeout)),
-            },
-        };
-        match (self.exchange(&mut sender, request, upload).await, spare) {
-            (Ok(response), _) => Ok((response, sender)),
-            (Err(Failed::Sent(Refusal::Upstream(failure @ UpstreamFailure::Invalid))), Some(copy)) => {
-                Err(Failed::Unsent(copy, failure))
+            None => {
+                let (connected, sender) = Box::pin(self.connect(server))
+                    .await
+                    .map_err(|refusal| self.counted(refusal))?;
+                server = connected;
+                (sender, None)
             }
-            (Err(failed), _) => Err(failed),
+        };
+        if !preserve_host {
+            request.headers_mut().insert(HOST, server.authority.clone());
+        }
+        // Boxed, because it keeps room for the request, which may come back.
+        let sent = Box::pin(sender.try_send_request(request));
+        let failed = match self.wait_for_head(sent, upload.as_ref()).await {
+            Ok(response) => {
+                return Ok(Answered {
+                    response,
+                    lease: Lease::new(server, sender, upload, guard),
+                });
+            }
+            Err(failed) => failed,
+        };
+        let request = match (failed, spare) {
+            (Failed::Unsent(request, _), _) => request,
+            (Failed::Sent(Refusal::Upstream(UpstreamFailure::Invalid)), Some(copy)) => copy,
+            (Failed::Sent(refusal), _) => return Err(self.counted(refusal)),
+        };
+        Box::pin(self.send_again(
+            Sending {
+                request: *request,
+                upload,
+                preserve_host,
+            },
+            guard,
+        ))
+        .await
+        .map_err(|refusal| self.counted(refusal))
+    }
+
+    /// The second and last attempt, on a new connection.
+    async fn send_again(&self, sending: Sending, guard: InFlight) -> Result<Answered, Refusal> {
+        let Sending {
+            mut request,
+            upload,
+            preserve_host,
+        } = sending;
+        let server = self.next_server();
+        let mut sender = self.open(&server).await?;
+        if !preserve_host {
+            request.headers_mut().insert(HOST, server.authority.clone());
+        }
+        match self
+            .wait_for_head(Box::pin(sender.try_send_request(request)), upload.as_ref())
+            .await
+        {
+            Ok(response) => Ok(Answered {
+                response,
+                lease: Lease::new(server, sender, upload, guard),
+            }),
+            Err(Failed::Sent(refusal)) => Err(refusal),
+            Err(Failed::Unsent(_, failure)) => Err(Refusal::Upstream(failure)),
         }
     }
 
-    /// Sends on one connection. The answer's head must come within `response` of the request's last byte.
-    async fn exchange(
+    fn counted(&self, refusal: Refusal) -> Refusal {
+        if let Refusal::Upstream(failure) = refusal {
+            (self.failed)(failure);
+        }
+        refusal
+    }
+
+    fn next_server(&self) -> Rc<Server> {
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        Rc::clone(&self.servers[turn % self.servers.len()])
+    }
+
+    /// A connection to `first`: one that is about to be ready, or a new one; else a new one to the next server.
+    async fn connect(&self, first: Rc<Server>) -> Result<(Rc<Server>, Sender), Refusal> {
+        if let Some(sender) = first.settle(self.settings.keep_alive).await {
+            return Ok((first, sender));
+        }
+        match self.open(&first).await {
+            Ok(sender) => Ok((first, sender)),
+            Err(Refusal::Overloaded) => Err(Refusal::Overloaded),
+            Err(refusal) if self.servers.len() == 1 => Err(refusal),
+            Err(_) => {
+                let second = self.next_server();
+                let sender = self.open(&second).await?;
+                Ok((second, sender))
+            }
+        }
+    }
+
+    async fn open(&self, server: &Server) -> Result<Sender, Refusal> {
+        connect::open(&server.host, server.port, self.settings.connect)
+            .await
+            .map_err(|fault| match fault {
+                ConnectFault::Exhausted => Refusal::Overloaded,
+                ConnectFault::Refused => Refusal::Upstream(UpstreamFailure::Connect),
+                ConnectFault::TimedOut => Refusal::Upstream(UpstreamFailure::Timeout),
+            })
+    }
+
+    /// The answer's head must come within `response` of the request's last byte.
+    async fn wait_for_head(
         &self,
-        sender: &mut SendRequest<Inbound>,
-        request: Request<Inbound>,
+        mut sent: impl Future<Output = Sent> + Unpin,
         upload: Option<&Rc<Upload>>,
     ) -> Result<Response<Incoming>, Failed> {
         let mut deadline = Instant::now() + self.settings.response;
-        let mut sending = std::pin::pin!(sender.try_send_request(request));
         let outcome = loop {
-            if let Ok(outcome) = tokio::time::timeout_at(deadline.into(), &mut sending).await {
+            if let Ok(outcome) = tokio::time::timeout_at(deadline.into(), &mut sent).await {
                 break outcome;
             }
             // A long upload is not a slow answer: what counts is the time since a piece of it moved.
@@ -280,21 +321,25 @@ impl Server {
         &self.name
     }
 
-    async fn take_idle(&self, keep_alive: Duration) -> Option<Idle> {
+    /// The connection that was used last, if it can take a request at once.
+    fn take_ready(&self, keep_alive: Duration) -> Option<Idle> {
+        let mut idle = self.idle.borrow_mut();
+        let newest = idle.last()?;
+        if newest.since.elapsed() >= keep_alive {
+            // Whatever lies deeper is older still.
+            idle.clear();
+            return None;
+        }
+        if newest.sender.is_ready() { idle.pop() } else { None }
+    }
+
+    /// A connection whose last answer has ended, but whose task has not noticed yet.
+    async fn settle(&self, keep_alive: Duration) -> Option<Sender> {
         loop {
             let mut newest = self.idle.borrow_mut().pop()?;
-            if newest.since.elapsed() >= keep_alive {
-                // Whatever lies deeper is older still.
-                self.idle.borrow_mut().clear();
-                return None;
-            }
-            if newest.sender.is_ready() {
-                return Some(newest);
-            }
-            if !newest.sender.is_closed()
-                && matches!(tokio::time::timeout(SETTLE, newest.sender.ready()).await, Ok(Ok(())))
-            {
-                return Some(newest);
+            let fresh = newest.since.elapsed() < keep_alive && !newest.sender.is_closed();
+            if fresh && matches!(tokio::time::timeout(SETTLE, newest.sender.ready()).await, Ok(Ok(()))) {
+                return Some(newest.sender);
             }
         }
     }
