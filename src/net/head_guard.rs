@@ -13,12 +13,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
+use std::task::ready;
 use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::io::ReadBuf;
 use tokio::time::Instant;
 use tokio::time::Sleep;
+
+/// After so much silence hyper's state is given up. Busy connections never come to this; the price is two allocations.
+const REST: Duration = Duration::from_secs(1);
+/// Room on the stack for the first bytes after silence: most heads.
+const FIRST_BYTES: usize = 2048;
 
 /// What hyper reads in place of a refused head.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
@@ -36,6 +42,9 @@ pub(super) struct HeadGuard<S> {
     given: usize,
     /// When the first byte of the head under way came.
     head_since: Option<Instant>,
+    /// Whether everything that hyper wrote has left.
+    flushed: bool,
+    rest: Duration,
     waits: Waits,
     alarm: Option<Pin<Box<Sleep>>>,
     notes: Arc<Notes>,
@@ -61,8 +70,17 @@ enum Mode {
 
 enum Due {
     Nothing,
-    Idle,
+    /// Silence since the last answer for as long as was asked.
+    Silence,
     Head,
+}
+
+/// What ended a connection's silence.
+pub(super) enum Woken {
+    /// Bytes for hyper.
+    Bytes,
+    /// The end, the peer's or ours.
+    Over,
 }
 
 impl<S> HeadGuard<S> {
@@ -75,6 +93,8 @@ impl<S> HeadGuard<S> {
             vouched: 0,
             given: 0,
             head_since: None,
+            flushed: true,
+            rest: REST.min(waits.idle),
             waits,
             alarm: None,
             notes,
@@ -152,14 +172,15 @@ impl<S> HeadGuard<S> {
         self.mode = Mode::Refusing(0);
     }
 
-    fn due(&mut self, cx: &mut Context<'_>) -> Due {
+    /// What is due while there is nothing to read, where silence may last `silence`.
+    fn due(&mut self, cx: &mut Context<'_>, silence: Duration) -> Due {
         if let Some(since) = self.head_since {
             if self.rang(cx, Some(since + self.waits.head)) {
                 return Due::Head;
             }
-        } else if self.messages.in_head() && self.notes.answered() >= self.messages.heads() {
-            if self.rang(cx, Some(self.notes.idle_since() + self.waits.idle)) {
-                return Due::Idle;
+        } else if self.flushed && self.messages.in_head() && self.notes.answered() >= self.messages.heads() {
+            if self.rang(cx, Some(self.notes.idle_since() + silence)) {
+                return Due::Silence;
             }
         } else {
             // hyper does not read again when an answer ends: the alarm must be set now to find the connection idle then.
@@ -175,7 +196,7 @@ impl<S> HeadGuard<S> {
             let alarm = match &mut self.alarm {
                 Some(alarm) => alarm,
                 empty => {
-                    let at = wanted.unwrap_or_else(|| Instant::now() + self.waits.idle);
+                    let at = wanted.unwrap_or_else(|| Instant::now() + self.rest);
                     empty.insert(Box::pin(tokio::time::sleep_until(at)))
                 }
             };
@@ -186,12 +207,43 @@ impl<S> HeadGuard<S> {
                 return false;
             }
             let now = Instant::now();
-            let at = wanted.unwrap_or_else(|| now + self.waits.idle);
+            let at = wanted.unwrap_or_else(|| now + self.rest);
             if at <= now {
                 return true;
             }
             alarm.as_mut().reset(at);
         }
+    }
+}
+
+impl<S: AsyncRead + Unpin> HeadGuard<S> {
+    /// Waits without hyper until there is something for it, keeping the same deadlines. What was read is given to hyper
+    /// first.
+    pub fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Woken> {
+        let mut space = [0; FIRST_BYTES];
+        loop {
+            if self.given < self.vouched || !matches!(self.mode, Mode::Http) {
+                return Poll::Ready(Woken::Bytes);
+            }
+            let mut buf = ReadBuf::new(&mut space);
+            match Pin::new(&mut self.inner).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                    self.held.extend_from_slice(buf.filled());
+                    self.judge_held();
+                }
+                Poll::Ready(_) => return Poll::Ready(Woken::Over),
+                Poll::Pending => match self.due(cx, self.waits.idle) {
+                    Due::Nothing => return Poll::Pending,
+                    Due::Silence => return Poll::Ready(Woken::Over),
+                    Due::Head => self.refuse(Fault::HeadTimeout),
+                },
+            }
+        }
+    }
+
+    /// Whether no request has come yet.
+    pub const fn is_fresh(&self) -> bool {
+        self.messages.heads() == 0
     }
 }
 
@@ -242,10 +294,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeadGuard<S> {
                     }
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => match this.due(cx) {
+                Poll::Pending => match this.due(cx, this.rest) {
                     Due::Nothing => return Poll::Pending,
-                    // Reads as the end: hyper closes without a word.
-                    Due::Idle => return Poll::Ready(Ok(())),
+                    Due::Silence => {
+                        this.notes.advise_rest();
+                        return Poll::Pending;
+                    }
                     Due::Head => this.refuse(Fault::HeadTimeout),
                 },
             }
@@ -255,7 +309,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeadGuard<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for HeadGuard<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write(cx, bytes)
+        let this = self.get_mut();
+        this.flushed = false;
+        Pin::new(&mut this.inner).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -263,7 +319,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HeadGuard<S> {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write_vectored(cx, pieces)
+        let this = self.get_mut();
+        this.flushed = false;
+        Pin::new(&mut this.inner).poll_write_vectored(cx, pieces)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -271,7 +329,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HeadGuard<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_flush(cx)
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.inner).poll_flush(cx))?;
+        this.flushed = true;
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -130,11 +130,17 @@ impl Acceptor {
     /// Runs until the stop; no error ends it before. The permit is taken before the accept, so that a full gateway lets
     /// clients wait in the kernel instead of refusing them.
     pub async fn run(self) {
-        let stop = self.stop.clone();
-        stop.run_until_cancelled_owned(self.accept_all()).await;
+        self.stop.run_until_cancelled(self.accept_all()).await;
+        // Closing the listener resets those who wait in the kernel, so they are let in first.
+        while let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            match self.listener.get_ref().accept() {
+                Ok((tcp, address)) => self.hand_over(tcp, address, permit),
+                Err(_) => return,
+            }
+        }
     }
 
-    async fn accept_all(self) {
+    async fn accept_all(&self) {
         let mut complained: Option<Instant> = None;
         while let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await {
             match self.listener.async_io(Interest::READABLE, TcpListener::accept).await {

@@ -5,6 +5,7 @@ use crate::web::Fault;
 use crate::web::UpgradeHold;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -28,6 +29,7 @@ pub(super) struct Notes {
     special: Mutex<Option<Special>>,
     answered: AtomicU64,
     answered_after: AtomicU64,
+    rest: AtomicBool,
 }
 
 const NOTHING: u64 = u64::MAX;
@@ -40,6 +42,7 @@ impl Notes {
             special: Mutex::new(None),
             answered: AtomicU64::new(0),
             answered_after: AtomicU64::new(0),
+            rest: AtomicBool::new(false),
         }
     }
 
@@ -66,6 +69,20 @@ impl Notes {
     /// When the connection began, or its last answer ended.
     pub fn idle_since(&self) -> Instant {
         self.started + Duration::from_millis(self.answered_after.load(Ordering::Relaxed))
+    }
+
+    /// The guard's word that hyper has nothing left to do and its memory may go.
+    pub fn advise_rest(&self) {
+        self.rest.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that was said since the last time.
+    pub fn take_rest(&self) -> bool {
+        let advised = self.rest.load(Ordering::Relaxed);
+        if advised {
+            self.rest.store(false, Ordering::Relaxed);
+        }
+        advised
     }
 
     fn answer_ended(&self) {

@@ -7,22 +7,24 @@ use super::NetError;
 use super::Settings;
 use super::connection;
 use super::connection::Accepted;
+use super::http1;
+use super::http2;
 use super::lease::Load;
 use super::lease::Seats;
 use super::listener::Acceptor;
 use super::listener::Door;
 use super::listener::Way;
 use super::listener::watch;
-use super::protocols;
+use super::stop::Stop;
 use crate::lifecycle::Lifecycle;
 use crate::telemetry::Metrics;
 use crate::web::ListenerFacts;
 use crate::web::Purpose;
 use crate::web::Scheme;
-use hyper::server::conn::http1;
-use hyper::server::conn::http2;
-use std::cell::Cell;
+use futures_util::FutureExt;
+use std::future::Future;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -30,7 +32,6 @@ use std::sync::mpsc::sync_channel;
 use tokio::runtime::Builder;
 use tokio::runtime::LocalOptions;
 use tokio::runtime::LocalRuntime;
-use tokio::sync::Notify;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::mpsc::unbounded_channel;
@@ -44,27 +45,9 @@ const ADMIN_CONNECTIONS: usize = 256;
 pub(super) struct Core<H> {
     pub handler: Rc<H>,
     pub limits: Limits,
-    pub http1: http1::Builder,
-    pub http2: http2::Builder<protocols::StreamSpawner>,
+    pub http1: hyper::server::conn::http1::Builder,
+    pub http2: hyper::server::conn::http2::Builder<http2::StreamSpawner>,
     pub stop: Stop,
-}
-
-/// The soft stop as one core's connections see it.
-#[derive(Default)]
-pub(super) struct Stop {
-    on: Cell<bool>,
-    pub signal: Notify,
-}
-
-impl Stop {
-    pub fn is_on(&self) -> bool {
-        self.on.get()
-    }
-
-    fn begin(&self) {
-        self.on.set(true);
-        self.signal.notify_waiters();
-    }
 }
 
 /// The workers of a running gateway.
@@ -208,8 +191,8 @@ impl Worker {
     async fn run<H: Handler>(mut self, make: impl Fn(usize) -> Rc<H>) {
         let core = Rc::new(Core {
             handler: make(self.index),
-            http1: protocols::http1(&self.limits),
-            http2: protocols::http2(&self.limits),
+            http1: http1::builder(&self.limits),
+            http2: http2::builder(&self.limits),
             limits: self.limits.clone(),
             stop: Stop::default(),
         });
@@ -223,7 +206,7 @@ impl Worker {
         let serving = async {
             // The acceptors hold the senders and drop them at the stop.
             while let Some(accepted) = self.receiver.recv().await {
-                protocols::spawn_contained("a connection was", connection::serve(accepted, Rc::clone(&core)));
+                spawn_contained("a connection was", connection::serve(accepted, Rc::clone(&core)));
             }
             while self.load.count() > 0 {
                 self.load.emptied.notified().await;
@@ -244,4 +227,13 @@ fn runtime(ready: &SyncSender<io::Result<()>>) -> Option<LocalRuntime> {
     // Whoever started us waits for this word.
     let _ = ready.send(result);
     runtime
+}
+
+/// Runs a task on this core; a bug in it ends it and nothing else.
+pub(super) fn spawn_contained(what: &'static str, task: impl Future<Output = ()> + 'static) {
+    tokio::task::spawn_local(async move {
+        if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+            tracing::error!("{what} ended by a bug in the gateway");
+        }
+    });
 }

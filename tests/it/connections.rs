@@ -412,6 +412,45 @@ async fn a_soft_stop_finishes_the_answer_under_way_and_closes() {
 }
 
 #[tokio::test]
+async fn a_client_that_has_just_connected_is_answered_at_a_stop() {
+    let mut served = Served::plain();
+    let mut early = Client::plain(served.address()).await;
+    let mut silent = Client::plain(served.address()).await;
+    // The acceptor shares this thread: these wait in the kernel when the stop comes.
+    served.lifecycle.soft.cancel();
+    early.send(b"GET /early HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let answer = early.response().await;
+    assert_eq!(
+        (answer.text().as_str(), answer.value("connection")),
+        ("GET /early 0", Some("close"))
+    );
+    assert!(silent.is_closed().await);
+    assert_eq!(served.workers.take().unwrap().finished().await, 0);
+}
+
+#[tokio::test]
+async fn a_connection_that_rested_goes_on_as_before() {
+    let (dir, settings) = local(&["app.test"]);
+    let served = Served::with(|all| all.listeners = vec![listener(None), listener(Some(settings))]);
+    let mut plain = Client::plain(served.addresses[0]).await;
+    let mut secure = Client::tls(served.addresses[1], "app.test", &tls::local_ca(dir.path())).await;
+    for client in [&mut plain, &mut secure] {
+        assert_eq!(client.get("a", "/before", &[]).await.text(), "GET /before 0");
+    }
+    tokio::time::sleep(Duration::from_millis(1300)).await;
+    let large = vec![b'x'; 100_000];
+    for client in [&mut plain, &mut secure] {
+        let answer = client.request("POST", "a", "/after", &["X: y"], &large).await;
+        assert_eq!(answer.text(), "POST /after 100000");
+        let pipelined = b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\nGET /3 HTTP/9\r\n\r\n";
+        client.send(pipelined).await;
+        assert_eq!(client.response().await.text(), "GET /1 0");
+        assert_eq!(client.response().await.text(), "GET /2 0");
+        assert_eq!(client.response().await.status, 400);
+    }
+}
+
+#[tokio::test]
 async fn a_hard_stop_cuts_what_is_left_and_says_how_much() {
     let mut served = Served::plain();
     let mut stuck = Client::plain(served.address()).await;

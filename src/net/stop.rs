@@ -1,0 +1,61 @@
+//! The soft stop as one core's connections see it.
+
+use pin_project_lite::pin_project;
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::Context;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
+/// Shared by the connections of one core.
+#[derive(Default)]
+pub(super) struct Stop {
+    on: Cell<bool>,
+    signal: Notify,
+}
+
+impl Stop {
+    pub fn is_on(&self) -> bool {
+        self.on.get()
+    }
+
+    pub fn begin(&self) {
+        self.on.set(true);
+        self.signal.notify_waiters();
+    }
+}
+
+pin_project! {
+    /// Notices the stop once. The signal is polled only the first time, which leaves the task's waker there: asking it on
+    /// every turn of every connection would cost more than the flag.
+    pub(super) struct Stopping<'a> {
+        stop: &'a Stop,
+        #[pin]
+        signal: Notified<'a>,
+        registered: bool,
+        begun: bool,
+    }
+}
+
+impl<'a> Stopping<'a> {
+    pub fn new(stop: &'a Stop) -> Self {
+        Self {
+            stop,
+            signal: stop.signal.notified(),
+            registered: false,
+            begun: false,
+        }
+    }
+
+    /// Whether it begins with this call; wakes the task when it does later. Always the same task must ask.
+    pub fn begins(self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
+        let this = self.project();
+        if !*this.registered {
+            *this.registered = true;
+            // Whether it is on is told by the flag.
+            let _ = this.signal.poll(cx);
+        }
+        this.stop.is_on() && !std::mem::replace(this.begun, true)
+    }
+}
