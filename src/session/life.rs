@@ -62,6 +62,12 @@ impl Sessions {
             self.settings.lifetime
         };
         let ends_at = now.plus(lifetime);
+        // Whoever asked to be remembered comes back after days: their idle end is the absolute one.
+        let idle = if login.remember {
+            lifetime
+        } else {
+            self.settings.idle_timeout
+        };
         Session {
             digest,
             public_id,
@@ -69,7 +75,7 @@ impl Sessions {
             created_at: now,
             authenticated_at: now,
             last_seen_at: now,
-            expires_at: now.plus(self.settings.idle_timeout).min(ends_at),
+            expires_at: now.plus(idle).min(ends_at),
             ends_at,
             remembered: login.remember,
             methods: login.methods.clone(),

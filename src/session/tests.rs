@@ -37,13 +37,13 @@ async fn an_opened_session_is_live_without_another_question() {
 }
 
 #[tokio::test]
-async fn a_remembered_session_lives_longer_and_its_idle_end_never_lies_past_its_end() {
+async fn a_remembered_session_lives_longer_and_ends_at_its_absolute_end_only() {
     let bench = Bench::new();
     let mut login = bench.login("anna");
     login.remember = true;
     let session = bench.sessions.open(login).await.unwrap().entry.session.clone();
     assert_eq!(session.ends_at, START.plus(4 * LIFETIME));
-    assert_eq!(session.expires_at, START.plus(IDLE));
+    assert_eq!(session.expires_at, session.ends_at);
     assert!(session.remembered);
 }
 

@@ -96,7 +96,7 @@ async fn ten_thousand_idle_connections() {
         before / MIB,
         after / MIB
     );
-    assert!(after < before + 10_000 * 16 * 1024, "at most 16 KiB each");
+    assert!(after < before + 10_000 * 24 * 1024, "at most 24 KiB each");
     assert_alive(&stage.gateway).await;
     let metrics = Client::plain(stage.gateway.admin())
         .await

@@ -483,3 +483,44 @@ async fn ended_means_ended() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
+
+#[tokio::test]
+async fn one_session_gets_each_routes_own_headers() {
+    let routes = r#"
+[[route]]
+name = "one"
+host = "app.example.test"
+path = "/one"
+upstream = "app"
+identity = "oauth2-proxy"
+
+[[route]]
+name = "two"
+host = "app.example.test"
+path = "/two"
+upstream = "app"
+identity = "remote-user"
+
+[[route]]
+name = "three"
+host = "app.example.test"
+path = "/three"
+upstream = "app"
+identity = { headers = { "X-Who" = "{username}/{groups}" }, delimiter = ";" }
+"#;
+    let stage = Stage::with("workers = 1\n", routes, |_| Reply::text("hello")).await;
+    let cookie = stage.cookie_line();
+    let mut client = stage.client().await;
+    let names = ["x-forwarded-user", "remote-user", "x-who"];
+    // More than once, so that ready-made headers of one route are at hand when another is asked for.
+    for _ in 0..3 {
+        for (target, own, value) in [("/one", 0, USER), ("/two", 1, USER), ("/three", 2, "ada/users")] {
+            assert_eq!(client.get(HOST, target, &[&cookie]).await.status, 200);
+            let request = stage.app.last();
+            for (index, name) in names.iter().enumerate() {
+                let expected = if index == own { vec![value.to_owned()] } else { vec![] };
+                assert_eq!(request.values(name), expected, "{name} on {target}");
+            }
+        }
+    }
+}

@@ -162,7 +162,7 @@ static SESSION: Table = Table {
                 least: SECOND,
                 most: days(3650),
             },
-            "How long a session lives after its log-in, until activity moves it on (see rolling).",
+            "How long a session lives after its log-in, until activity moves it on (see rolling); not for remembered ones.",
         )
         .default("\"12h\""),
         Key::new(
