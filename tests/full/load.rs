@@ -121,7 +121,7 @@ async fn a_gibibyte_down() {
         .unwrap();
     let (mut total, mut piece, started) = (0_u64, vec![0; 1 << 20], Instant::now());
     loop {
-        let count = tokio::time::timeout(Duration::from_secs(60), stream.read(&mut piece))
+        let count = tokio::time::timeout(Duration::from_mins(1), stream.read(&mut piece))
             .await
             .expect("it flows")
             .unwrap();
@@ -152,13 +152,13 @@ async fn a_gibibyte_up() {
     stream.write_all(head.as_bytes()).await.unwrap();
     let (piece, started) = (vec![b'a'; 1 << 20], Instant::now());
     for _ in 0..1024 {
-        tokio::time::timeout(Duration::from_secs(60), stream.write_all(&piece))
+        tokio::time::timeout(Duration::from_mins(1), stream.write_all(&piece))
             .await
             .expect("it flows")
             .unwrap();
     }
     let mut answer = vec![0; 4096];
-    let count = tokio::time::timeout(Duration::from_secs(60), stream.read(&mut answer))
+    let count = tokio::time::timeout(Duration::from_mins(1), stream.read(&mut answer))
         .await
         .expect("an answer")
         .unwrap();

@@ -336,6 +336,45 @@ async fn nobody_speaks_for_the_user_but_the_gateway_on_http2() {
     }
 }
 
+/// While the store cannot be asked: 503, no cookie touched, nothing told, nothing reported done that was not.
+async fn assert_undecided(client: &mut Client, cookie: &str) {
+    for target in ["/", "/.portcullis/me", "/.portcullis/session", "/.portcullis/login"] {
+        let answer = client.get(HOST, target, &[cookie, "Accept: application/json"]).await;
+        assert!(
+            answer
+                .values("set-cookie")
+                .iter()
+                .all(|line| !line.contains("portcullis=")),
+            "{target} touched the cookie"
+        );
+        assert!(
+            answer.status == 503 || target.ends_with("login"),
+            "{target}: {}",
+            answer.status
+        );
+        let text = answer.text();
+        assert!(!text.contains("postgres") && !text.contains("127.0.0.1"), "{text}");
+    }
+    assert_eq!(
+        client.get(HOST, "/public", &[]).await.status,
+        200,
+        "public pages need no session"
+    );
+    let logout = client
+        .request(
+            "POST",
+            HOST,
+            "/.portcullis/logout",
+            &[cookie, "Content-Type: application/json", "Sec-Fetch-Site: same-origin"],
+            b"",
+        )
+        .await;
+    assert_eq!(
+        logout.status, 503,
+        "a log-out that was not stored is not reported as done"
+    );
+}
+
 #[tokio::test]
 async fn an_outage_is_503_and_signs_nobody_out() {
     let postgres = Postgres::private();
@@ -366,41 +405,7 @@ async fn an_outage_is_503_and_signs_nobody_out() {
     };
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert!(answer.value("retry-after").is_some());
-    for target in ["/", "/.portcullis/me", "/.portcullis/session", "/.portcullis/login"] {
-        let answer = client.get(HOST, target, &[&cookie, "Accept: application/json"]).await;
-        assert!(
-            answer
-                .values("set-cookie")
-                .iter()
-                .all(|line| !line.contains("portcullis=")),
-            "{target} touched the cookie"
-        );
-        assert!(
-            answer.status == 503 || target.ends_with("login"),
-            "{target}: {}",
-            answer.status
-        );
-        let text = answer.text();
-        assert!(!text.contains("postgres") && !text.contains("127.0.0.1"), "{text}");
-    }
-    assert_eq!(
-        client.get(HOST, "/public", &[]).await.status,
-        200,
-        "public pages need no session"
-    );
-    let logout = client
-        .request(
-            "POST",
-            HOST,
-            "/.portcullis/logout",
-            &[&cookie, "Content-Type: application/json", "Sec-Fetch-Site: same-origin"],
-            b"",
-        )
-        .await;
-    assert_eq!(
-        logout.status, 503,
-        "a log-out that was not stored is not reported as done"
-    );
+    assert_undecided(&mut client, &cookie).await;
 
     postgres.start();
     let started = Instant::now();

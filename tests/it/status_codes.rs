@@ -29,7 +29,7 @@ fn script(request: &Recorded) -> Reply {
 }
 
 async fn stage() -> Stage {
-    let routes = ROUTES.replace("servers", "servers") + DEAD;
+    let routes = ROUTES.to_owned() + DEAD;
     Stage::with(TOP, &routes, script).await
 }
 

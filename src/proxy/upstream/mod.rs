@@ -133,22 +133,14 @@ impl Upstream {
             preserve_host,
         } = sending;
         let mut server = self.next_server();
-        let (mut sender, spare) = match server.take_ready(self.settings.keep_alive) {
-            Some(idle) => {
-                let spare = if idle.since.elapsed() > SURELY_FRESH {
-                    copy_of(&request)
-                } else {
-                    None
-                };
-                (idle.sender, spare)
-            }
-            None => {
-                let (connected, sender) = Box::pin(self.connect(server))
-                    .await
-                    .map_err(|refusal| self.counted(refusal))?;
-                server = connected;
-                (sender, None)
-            }
+        let (mut sender, spare) = if let Some(idle) = server.take_ready(self.settings.keep_alive) {
+            let may_be_gone = idle.since.elapsed() > SURELY_FRESH;
+            (idle.sender, if may_be_gone { copy_of(&request) } else { None })
+        } else {
+            let connecting = Box::pin(self.connect(server)).await;
+            let (connected, sender) = connecting.map_err(|refusal| self.counted(refusal))?;
+            server = connected;
+            (sender, None)
         };
         if !preserve_host {
             request.headers_mut().insert(HOST, server.authority.clone());
