@@ -312,6 +312,11 @@ fn is_target(method: &[u8], target: &[u8]) -> bool {
     }
 }
 
+/// Whether a target of HTTP/2 may stand in a request line. `http` takes bytes there that no HTTP/1 head may have.
+pub(super) fn is_http1_target(target: &[u8]) -> bool {
+    all(PATH | QUERY, target)
+}
+
 fn is_path_and_query(target: &[u8]) -> bool {
     match memchr(b'?', target) {
         Some(mark) => all(PATH, &target[..mark]) && all(QUERY, &target[mark..]),

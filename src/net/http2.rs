@@ -4,6 +4,7 @@ use super::Handler;
 use super::Limits;
 use super::coalesce::Coalesce;
 use super::head::Bounds;
+use super::head::is_http1_target;
 use super::socket::Socket;
 use super::stop::Stopping;
 use super::streams::Advice;
@@ -114,12 +115,14 @@ pub(super) async fn serve<H: Handler>(stream: Box<TlsStream<Socket>>, peer: Rc<P
     }
 }
 
-/// What the guard holds on HTTP/1 and h2 knows no limit for. Such a request is answered like any fault, and the connection
+/// What the guard holds on HTTP/1 and h2 lets pass. Such a request is answered like any fault, and the connection
 /// goes on.
 fn excess<B>(request: &Request<B>, bounds: &Bounds) -> Option<Fault> {
-    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
-    if target > bounds.target_bytes {
+    let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+    if target.len() > bounds.target_bytes {
         Some(Fault::TargetTooLong)
+    } else if !is_http1_target(target.as_bytes()) {
+        Some(Fault::Malformed("request target"))
     } else if request.headers().len() > bounds.headers {
         Some(Fault::HeadTooLarge)
     } else {

@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use socket2::Domain;
 use socket2::Protocol;
 use socket2::Socket;
+use socket2::TcpKeepalive;
 use socket2::Type;
 use std::io;
 use std::net::IpAddr;
@@ -33,6 +34,8 @@ use tokio_util::sync::CancellationToken;
 const BACKLOG: i32 = 4096;
 /// After an error that will not go away at once, such as "too many open files".
 const PAUSE: Duration = Duration::from_millis(100);
+/// Silence after which the kernel asks whether the client is still there.
+const KEEPALIVE_AFTER: Duration = Duration::from_mins(1);
 const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
 
 /// Binds one address. `SO_REUSEADDR` lets a restart take over lingering addresses; no `SO_REUSEPORT`, which would let a
@@ -43,6 +46,8 @@ pub(super) fn bind(settings: &ListenerSettings) -> Result<(TcpListener, SocketAd
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
+        // Accepted sockets inherit it (tcp(7)): a client that vanished without a word is noticed though nothing is due to it.
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER))?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         let listener = TcpListener::from(socket);

@@ -16,6 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
+use std::task::Waker;
 use std::task::ready;
 use std::time::Duration;
 use std::time::Instant;
@@ -38,11 +39,13 @@ pub enum UploadEnd {
     Broken,
 }
 
-/// What is known of a request's body from outside.
-#[derive(Debug)]
+/// What is known of a request's body from outside, and told to it.
 pub struct Upload {
     end: Cell<UploadEnd>,
     moved: Cell<Instant>,
+    abandoned: Cell<bool>,
+    /// Who waits for the client's next piece.
+    waiting: Cell<Option<Waker>>,
 }
 
 impl Upload {
@@ -56,6 +59,15 @@ impl Upload {
     #[must_use]
     pub fn moved(&self) -> Instant {
         self.moved.get()
+    }
+
+    /// The answer is over: what is left of the body goes nowhere. An application that answered without reading it would
+    /// take it for its next request.
+    pub fn abandon(&self) {
+        self.abandoned.set(true);
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
     }
 }
 
@@ -91,6 +103,8 @@ impl Inbound {
         let upload = Rc::new(Upload {
             end: Cell::new(UploadEnd::Going),
             moved: Cell::new(Instant::now()),
+            abandoned: Cell::new(false),
+            waiting: Cell::new(None),
         });
         let streaming = Streaming {
             body,
@@ -110,7 +124,11 @@ impl Streaming {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.upload.abandoned.get() {
+            return self.fail(UploadEnd::Broken, "the application has answered");
+        }
         let Poll::Ready(next) = Pin::new(&mut self.body).poll_frame(cx) else {
+            self.upload.waiting.set(Some(cx.waker().clone()));
             ready!(self.pause.poll_over(cx));
             return self.fail(UploadEnd::Stalled, "the client stopped sending");
         };

@@ -107,6 +107,9 @@ const FORWARDED: &[&str] = &[
 /// Whole families.
 const PREFIXES: &[&str] = &["x-portcullis-", "x-forwarded-", "x-original-", "x-ssl-", "ssl-client-"];
 
+/// Framing under another spelling: an application that folds names would read a body of another length than we sent.
+const SPELLED_FRAMING: &[&str] = &["content-length", "transfer-encoding"];
+
 /// Hop-by-hop names (RFC 9110, 7.6.1; RFC 2616, 13.5.1) in the form that `http` keeps them.
 fn is_hop_by_hop(name: &str) -> bool {
     matches!(
@@ -146,6 +149,7 @@ impl Firewall {
         let mut names: Vec<String> = IDENTITY
             .iter()
             .chain(FORWARDED)
+            .chain(SPELLED_FRAMING)
             .map(|name| canonical_name(name))
             .collect();
         names.extend(configured.map(|name| canonical_name(name.as_str())));
@@ -179,6 +183,10 @@ impl Firewall {
         if self.lengths[usize::from(first.to_ascii_lowercase())] & (1 << bytes.len().min(63)) == 0 {
             return false;
         }
+        // The right spelling is read and written by hyper.
+        if SPELLED_FRAMING.contains(&name) {
+            return false;
+        }
         self.names.iter().any(|managed| names_match(managed, name))
             || self
                 .prefixes
@@ -191,9 +199,14 @@ impl Firewall {
         let mut doomed: Vec<HeaderName> = Vec::new();
         for line in headers.get_all(CONNECTION) {
             for token in line.as_bytes().split(|byte| *byte == b',') {
-                if let Ok(name) = HeaderName::from_bytes(token.trim_ascii()) {
+                // A head of 64 KiB has room for 30,000 names: one that is not there costs a look and no memory.
+                let token = str::from_utf8(token.trim_ascii()).unwrap_or_default();
+                if !headers.contains_key(token) {
+                    continue;
+                }
+                if let Ok(name) = HeaderName::from_bytes(token.as_bytes()) {
                     // Framing and host are the gateway's own affair, whatever a client lists.
-                    if ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING].contains(&name) && headers.contains_key(&name) {
+                    if ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING].contains(&name) && doomed.last() != Some(&name) {
                         doomed.push(name);
                     }
                 }
@@ -305,6 +318,16 @@ impl Firewall {
         {
             strike(headers, "service-worker-allowed");
         }
+    }
+
+    /// Whether a browser fetches a service worker that would see every request to the gateway's own pages, log-ins among
+    /// them: its scope is the folder of its script (Service Workers, 4.6).
+    pub fn is_worker_over_portal<B>(&self, request: &Request<B>) -> bool {
+        let path = request.uri().path();
+        request.headers().contains_key("service-worker")
+            && path
+                .rfind('/')
+                .is_none_or(|slash| self.portal_prefix.starts_with(&path[..=slash]))
     }
 
     fn covers_portal(&self, scope: &HeaderValue) -> bool {

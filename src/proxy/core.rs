@@ -4,6 +4,7 @@ use super::gate::Pass;
 use super::identity::Profile;
 use super::intake::Client;
 use super::own::Refused;
+use super::own::without_body;
 use super::refusal::Refusal;
 use super::route::Route;
 use super::route::Routes;
@@ -209,11 +210,16 @@ impl Core {
             counter.inc();
         }
         trip.refused(refusal);
-        refusal.answer(
+        let answer = refusal.answer(
             &refused.context(trip),
             &self.shared.cookie,
             &self.shared.around.portal_settings,
-        )
+        );
+        if refused.is_head() {
+            without_body(answer)
+        } else {
+            answer
+        }
     }
 
     pub(super) fn portal_metrics(&self) -> RouteMetrics {

@@ -12,7 +12,10 @@ use crate::session::Local;
 use crate::web::cookie_values;
 use http::HeaderMap;
 use http::Method;
+use http::Request;
 use http::header::ORIGIN;
+use http_body::Body;
+use hyper::body::Incoming;
 
 /// A request may pass.
 #[derive(Debug)]
@@ -71,7 +74,7 @@ fn without_session(arrived: &Arrived, rule: &RouteSettings) -> Result<Option<Pas
     if arrived.websocket {
         check_origin(arrived, rule)?;
     }
-    if rule.allow_preflight && is_preflight(arrived.request.method(), arrived.request.headers()) {
+    if rule.allow_preflight && is_preflight(&arrived.request) {
         return Ok(Some(Pass::Preflight));
     }
     Ok((rule.access == Access::Public).then_some(Pass::Anonymous))
@@ -128,8 +131,13 @@ fn check_user(user: &User, rule: &RouteSettings) -> Result<(), Refusal> {
     }
 }
 
-fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
-    method == Method::OPTIONS && headers.contains_key(ORIGIN) && headers.contains_key("access-control-request-method")
+/// A pre-flight has no body (Fetch, 4.8): what carries one would bring it to the application without a session.
+fn is_preflight(request: &Request<Incoming>) -> bool {
+    let headers = request.headers();
+    request.method() == Method::OPTIONS
+        && headers.contains_key(ORIGIN)
+        && headers.contains_key("access-control-request-method")
+        && request.body().is_end_stream()
 }
 
 /// Browsers send the page's origin with every WebSocket and do not ask before (RFC 6455, 10.2): a foreign page must not

@@ -14,10 +14,12 @@ use http::HeaderMap;
 use http::Method;
 use http::Request;
 use http::Version;
+use http::header::CONNECTION;
 use http::header::CONTENT_LENGTH;
 use http::header::EXPECT;
 use http::header::HOST;
 use http::header::UPGRADE;
+use http_body::Body;
 use hyper::body::Incoming;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -174,6 +176,10 @@ fn check_size(request: &Request<Incoming>, settings: &Settings) -> Result<(), Re
     }
     if let Some(length) = first {
         let text = length.to_str().map_err(|_| Refusal::Malformed("content_length"))?;
+        // `parse` would take a sign.
+        if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Refusal::Malformed("content_length"));
+        }
         let length: u64 = text.parse().map_err(|_| Refusal::Malformed("content_length"))?;
         if settings.body_bytes.is_some_and(|limit| length > limit) {
             return Err(Refusal::BodyTooLarge);
@@ -309,13 +315,27 @@ fn parse_hop(text: &str) -> Option<IpAddr> {
         .map(|address| address.to_canonical())
 }
 
+/// Whether it is the handshake of RFC 6455, 4.1, and nothing beside it: a body, or an `Upgrade` that `Connection` does not
+/// name (RFC 9110, 7.8), would be read differently by a proxy in front of us or by the application.
 fn is_websocket(request: &Request<Incoming>) -> bool {
     let mut upgrades = request.headers().get_all(UPGRADE).iter();
     let asked = match (upgrades.next(), upgrades.next()) {
         (Some(one), None) => one.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket"),
         _ => false,
     };
-    asked && request.method() == Method::GET && request.version() == Version::HTTP_11
+    asked
+        && request.method() == Method::GET
+        && request.version() == Version::HTTP_11
+        && request.body().is_end_stream()
+        && names_upgrade(request.headers())
+}
+
+fn names_upgrade(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
 }
 
 #[cfg(test)]

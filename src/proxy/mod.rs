@@ -12,6 +12,7 @@ mod body;
 mod clean;
 mod core;
 mod frames;
+mod framing;
 mod gate;
 mod identity;
 mod intake;
@@ -135,6 +136,9 @@ fn arrive(core: &Core, request: Request<Incoming>, arrival: Arrival, trip: &mut 
         Target::Application(route) => route,
     };
     trip.goes_to(&route);
+    if shared.firewall.is_worker_over_portal(&arrived.request) {
+        return Err(Refusal::Forbidden("service_worker"));
+    }
     match gate::decide_now(&arrived, &route, core.sessions(), &shared.cookie.name) {
         Some(decision) => depart(core, arrived, decision?, route, trip)
             .map(Box::new)
@@ -150,11 +154,7 @@ async fn look_up(core: &Core, arrived: Arrived, route: Arc<Route>, trip: &mut Tr
 
 fn find(core: &Core, arrived: &Arrived) -> Result<Target, Refusal> {
     let raw = arrived.request.uri().path();
-    let path = DecisionPath::parse(raw).map_err(|fault| match fault {
-        path::PathFault::Malformed => Refusal::Malformed("path"),
-        path::PathFault::Control => Refusal::Malformed("path_control"),
-        path::PathFault::DotSegment => Refusal::Ambiguous("dot_segment"),
-    })?;
+    let path = DecisionPath::parse(raw).map_err(route::refusal_of)?;
     core.shared()
         .routes
         .find(&arrived.client.host, raw, &path, arrived.request.method())
@@ -186,7 +186,7 @@ fn depart(core: &Core, arrived: Arrived, pass: Pass, route: Arc<Route>, trip: &m
     request
         .headers_mut()
         .insert(http::header::HOST, core::host_value(&client)?);
-    crate::web::strike(request.headers_mut(), TRANSFER_ENCODING);
+    framing::write_anew(request.headers_mut(), upload.is_some());
     let private = session_ends_in.is_some() && route.settings.cache_private;
     let sending = Sending {
         request,
@@ -227,6 +227,9 @@ impl WayBack {
         let Answered { response, lease } = answered;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(core, response);
+        }
+        if !framing::is_clear(response.headers()) {
+            return Err(Refusal::Upstream(UpstreamFailure::Invalid));
         }
         let shared = core.shared();
         let (mut parts, body) = response.into_parts();

@@ -22,9 +22,8 @@ use http::Response;
 use http::StatusCode;
 use http::Version;
 use http::header::CACHE_CONTROL;
-use http::header::EXPIRES;
+use http::header::CONTENT_LENGTH;
 use http::header::LOCATION;
-use http::header::PRAGMA;
 use http_body_util::BodyExt;
 use http_body_util::Limited;
 use hyper::body::Incoming;
@@ -40,7 +39,7 @@ const ANSWERING: Duration = Duration::from_mins(1);
 /// What a refusal needs of a request, taken before the request is gone.
 pub(super) struct Refused {
     audience: Audience,
-    safe_method: bool,
+    method: Method,
     http1: bool,
     host: String,
     https: bool,
@@ -59,12 +58,17 @@ impl Refused {
             .unwrap_or_default();
         Self {
             audience: if person { Audience::Person } else { Audience::Script },
-            safe_method: matches!(*request.method(), Method::GET | Method::HEAD),
+            method: request.method().clone(),
             http1: request.version() != Version::HTTP_2,
             host: host.to_owned(),
             https: arrival.peer.listener.scheme == Scheme::Https,
             uri: arrival.fault.is_none().then(|| request.uri().clone()),
         }
+    }
+
+    /// Whether the answer must have no body.
+    pub(super) fn is_head(&self) -> bool {
+        self.method == Method::HEAD
     }
 
     pub(super) fn context(&self, trip: &Trip) -> Context<'_> {
@@ -79,7 +83,7 @@ impl Refused {
             } else {
                 self.audience
             },
-            safe_method: self.safe_method,
+            safe_method: matches!(self.method, Method::GET | Method::HEAD),
             http1: self.http1,
             host: self.host.split(':').next().unwrap_or_default(),
             https: self.https,
@@ -190,9 +194,32 @@ pub(super) fn redirect(
     Ok(answer)
 }
 
-/// An answer that says nothing of its own privacy is the user's own: no cache in between may give it to another.
+/// An answer that says nothing of its own privacy is the user's own: no cache in between may give it to another. How long it
+/// is fresh (`max-age`, `Expires`) says nothing of whom it is for (RFC 9111, 3).
 pub(super) fn keep_private(headers: &mut HeaderMap) {
-    if !headers.contains_key(CACHE_CONTROL) && !headers.contains_key(EXPIRES) && !headers.contains_key(PRAGMA) {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+    const SAID: [&[u8]; 4] = [b"private", b"no-store", b"public", b"s-maxage"];
+    let mut directives = headers
+        .get_all(CACHE_CONTROL)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(|directive| {
+            directive
+                .split(|byte| *byte == b'=')
+                .next()
+                .unwrap_or_default()
+                .trim_ascii()
+        });
+    if !directives.any(|name| SAID.iter().any(|said| name.eq_ignore_ascii_case(said))) {
+        headers.append(CACHE_CONTROL, HeaderValue::from_static("private"));
     }
+}
+
+/// The same answer to a HEAD: its length, no body. hyper leaves the body out on HTTP/1 only.
+pub(super) fn without_body(answer: Response<Outgoing>) -> Response<Outgoing> {
+    let length = http_body::Body::size_hint(answer.body()).exact();
+    let mut answer = answer.map(|_| Outgoing::whole(Bytes::new()));
+    if let Some(length) = length {
+        answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    answer
 }

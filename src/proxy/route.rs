@@ -1,7 +1,9 @@
 //! Which route a request belongs to: host, path and method, the most specific first. Immutable after it is built.
 
 use super::identity::Profile;
+use super::path;
 use super::path::DecisionPath;
+use super::path::PathFault;
 use super::refusal::Refusal;
 use super::settings::Access;
 use super::settings::HostPattern;
@@ -48,6 +50,7 @@ pub struct Routes {
     wildcard: HashMap<String, Vec<Arc<Route>>>,
     any: Vec<Arc<Route>>,
     portal_prefix: String,
+    folded_prefix: Vec<u8>,
     /// Whether a path without upper case can still be another route's with case folded.
     has_upper_patterns: bool,
     /// Hosts with a `methods` rule lose `X-HTTP-Method*`: kept as one switch for all hosts, the stricter choice.
@@ -63,6 +66,7 @@ impl Routes {
             wildcard: HashMap::new(),
             any: Vec::new(),
             portal_prefix: portal_prefix.to_owned(),
+            folded_prefix: path::fold(portal_prefix.as_bytes()),
             has_upper_patterns: routes.iter().any(|(route, ..)| fold(&route.path) != route.path),
             strip_method_overrides: routes.iter().any(|(route, ..)| !route.methods.is_empty()),
         };
@@ -126,7 +130,12 @@ impl Routes {
         if self.in_portal(raw_path.as_bytes()) {
             return Ok(Target::Portal);
         }
-        if self.in_portal(&path.text) || path.readings(true, true).iter().any(|reading| self.in_portal(reading)) {
+        let readings = path.readings(true).map_err(refusal_of)?;
+        let hides_portal = |text: &[u8]| self.in_portal(text) || self.in_folded_portal(&path::fold(text));
+        if self.in_portal(&path.text)
+            || (path.has_case && hides_portal(&path.text))
+            || readings.iter().any(|reading| hides_portal(reading))
+        {
             return Err(Refusal::Ambiguous("portal_path"));
         }
         let route = self.select(host, &path.text, method, false).ok_or(Refusal::NoRoute)?;
@@ -136,7 +145,12 @@ impl Routes {
         if path.has_double_slash && !route.settings.allow_double_slash {
             return Err(Refusal::Ambiguous("double_slash"));
         }
-        self.check_readings(host, path, method, route)?;
+        if route.settings.allow_path_parameters {
+            let readings = path.readings(false).map_err(refusal_of)?;
+            self.check_readings(host, path, &readings, method, route)?;
+        } else {
+            self.check_readings(host, path, &readings, method, route)?;
+        }
         Ok(Target::Application(Arc::clone(route)))
     }
 
@@ -144,17 +158,18 @@ impl Routes {
         &self,
         host: &str,
         path: &DecisionPath<'_>,
+        readings: &[Vec<u8>],
         method: &Method,
         route: &Arc<Route>,
     ) -> Result<(), Refusal> {
-        let fold = route.settings.path_case == PathCase::Insensitive;
+        let folds = route.settings.path_case == PathCase::Insensitive;
         let same = |other: Option<&Arc<Route>>| other.is_some_and(|other| other.rule == route.rule);
-        let folded_pattern = fold && self.has_upper_patterns;
-        if folded_pattern && !same(self.select(host, &path.text.to_ascii_lowercase(), method, true)) {
+        let same_folded = |text: &[u8]| same(self.select(host, &path::fold(text), method, true));
+        if folds && (path.has_case || self.has_upper_patterns) && !same_folded(&path.text) {
             return Err(Refusal::Ambiguous("other_reading"));
         }
-        for reading in path.readings(fold, !route.settings.allow_path_parameters) {
-            if !same(self.select(host, &reading, method, fold)) {
+        for reading in readings {
+            if !same(self.select(host, reading, method, false)) || (folds && !same_folded(reading)) {
                 return Err(Refusal::Ambiguous("other_reading"));
             }
         }
@@ -183,8 +198,22 @@ impl Routes {
     }
 
     fn in_portal(&self, path: &[u8]) -> bool {
-        path.strip_prefix(self.portal_prefix.as_bytes())
-            .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+        is_under(self.portal_prefix.as_bytes(), path)
+    }
+
+    fn in_folded_portal(&self, folded: &[u8]) -> bool {
+        is_under(&self.folded_prefix, folded)
+    }
+}
+
+/// The refusal that a path's fault is.
+#[must_use]
+pub const fn refusal_of(fault: PathFault) -> Refusal {
+    match fault {
+        PathFault::Malformed => Refusal::Malformed("path"),
+        PathFault::Control => Refusal::Malformed("path_control"),
+        PathFault::DotSegment => Refusal::Ambiguous("dot_segment"),
+        PathFault::TooManyReadings => Refusal::Ambiguous("too_many_readings"),
     }
 }
 
@@ -192,16 +221,22 @@ fn covers(pattern: &PathPattern, path: &[u8]) -> bool {
     match pattern {
         PathPattern::Exact(exact) => exact.as_bytes() == path,
         PathPattern::Prefix(prefix) if prefix == "/" => true,
-        PathPattern::Prefix(prefix) => path
-            .strip_prefix(prefix.as_bytes())
-            .is_some_and(|rest| rest.is_empty() || rest[0] == b'/'),
+        PathPattern::Prefix(prefix) => is_under(prefix.as_bytes(), path),
     }
 }
 
+/// By whole segments.
+fn is_under(prefix: &[u8], path: &[u8]) -> bool {
+    path.strip_prefix(prefix)
+        .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+}
+
 fn fold(pattern: &PathPattern) -> PathPattern {
+    // Folding maps letters to letters, so it stays UTF-8.
+    let folded = |path: &str| String::from_utf8_lossy(&path::fold(path.as_bytes())).into_owned();
     match pattern {
-        PathPattern::Exact(path) => PathPattern::Exact(path.to_ascii_lowercase()),
-        PathPattern::Prefix(path) => PathPattern::Prefix(path.to_ascii_lowercase()),
+        PathPattern::Exact(path) => PathPattern::Exact(folded(path)),
+        PathPattern::Prefix(path) => PathPattern::Prefix(folded(path)),
     }
 }
 

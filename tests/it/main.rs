@@ -7,6 +7,7 @@ mod config_messages;
 mod config_settings;
 mod connections;
 mod head_guard;
+mod hostile;
 mod logging;
 mod portal;
 mod promises;

@@ -61,6 +61,14 @@ impl Lease {
     }
 }
 
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(upload) = &self.upload {
+            upload.abandon();
+        }
+    }
+}
+
 /// Counts a request while it is under way.
 pub(super) struct InFlight(Rc<Cell<usize>>);
 

@@ -106,6 +106,8 @@ pub enum Reply {
     Early(Box<Reply>),
     /// Exactly these bytes; then the connection is closed.
     Raw(Vec<u8>),
+    /// Exactly these bytes; the connection stays open.
+    RawOpen(Vec<u8>),
     /// Closes without a word.
     Close,
     /// Never answers; holds the connection until the other side closes it.

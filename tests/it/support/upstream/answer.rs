@@ -40,6 +40,10 @@ pub(super) async fn answer(wire: &mut Wire, request: &Recorded, mut reply: Reply
         }
         Reply::Events { every } => send_events(stream, every).await?,
         Reply::WebSocketEcho => echo_frames(wire, request).await?,
+        Reply::RawOpen(bytes) => {
+            stream.write_all(&bytes).await?;
+            return Ok(true);
+        }
         Reply::Raw(bytes) => stream.write_all(&bytes).await?,
         Reply::Silence => {
             let mut piece = [0; 1024];
