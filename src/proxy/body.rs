@@ -2,6 +2,8 @@
 
 use super::clean::Firewall;
 use super::trip::Trip;
+use super::upload::Upload;
+use super::upload::UploadEnd;
 use super::upstream::Lease;
 use crate::web::BoxError;
 use bytes::Bytes;
@@ -10,66 +12,16 @@ use http_body::Frame;
 use http_body::SizeHint;
 use hyper::body::Incoming;
 use prometheus_client::metrics::gauge::Gauge;
-use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
-use std::task::Waker;
 use std::task::ready;
 use std::time::Duration;
-use std::time::Instant;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::sync::WaitForCancellationFutureOwned;
-
-/// How a request's body went; kept beside it, because hyper tells the sender only that it failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UploadEnd {
-    /// Still being sent.
-    Going,
-    /// All of it was read.
-    Complete,
-    /// Larger than the limit.
-    TooLarge,
-    /// The client stopped sending.
-    Stalled,
-    /// The client went away, or its framing broke.
-    Broken,
-}
-
-/// What is known of a request's body from outside, and told to it.
-pub struct Upload {
-    end: Cell<UploadEnd>,
-    moved: Cell<Instant>,
-    abandoned: Cell<bool>,
-    /// Who waits for the client's next piece.
-    waiting: Cell<Option<Waker>>,
-}
-
-impl Upload {
-    /// How it went so far.
-    #[must_use]
-    pub fn end(&self) -> UploadEnd {
-        self.end.get()
-    }
-
-    /// When the last piece was taken from the client.
-    #[must_use]
-    pub fn moved(&self) -> Instant {
-        self.moved.get()
-    }
-
-    /// The answer is over: what is left of the body goes nowhere. An application that answered without reading it would
-    /// take it for its next request.
-    pub fn abandon(&self) {
-        self.abandoned.set(true);
-        if let Some(waker) = self.waiting.take() {
-            waker.wake();
-        }
-    }
-}
 
 /// A request's body on its way to the application.
 pub enum Inbound {
@@ -100,12 +52,7 @@ impl Inbound {
         if body.is_end_stream() {
             return (Self::Empty, None);
         }
-        let upload = Rc::new(Upload {
-            end: Cell::new(UploadEnd::Going),
-            moved: Cell::new(Instant::now()),
-            abandoned: Cell::new(false),
-            waiting: Cell::new(None),
-        });
+        let upload = Upload::new();
         let streaming = Streaming {
             body,
             left: limit,
@@ -119,28 +66,28 @@ impl Inbound {
 
 impl Streaming {
     fn fail(&self, end: UploadEnd, why: &'static str) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.upload.end.set(end);
+        self.upload.ended(end);
         Poll::Ready(Some(Err(why.into())))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if self.upload.abandoned.get() {
+        if self.upload.is_abandoned() {
             return self.fail(UploadEnd::Broken, "the application has answered");
         }
         let Poll::Ready(next) = Pin::new(&mut self.body).poll_frame(cx) else {
-            self.upload.waiting.set(Some(cx.waker().clone()));
+            self.upload.wait(cx.waker());
             ready!(self.pause.poll_over(cx));
             return self.fail(UploadEnd::Stalled, "the client stopped sending");
         };
         self.pause.moved();
-        self.upload.moved.set(Instant::now());
+        self.upload.touch();
         match next {
             None => {
-                self.upload.end.set(UploadEnd::Complete);
+                self.upload.ended(UploadEnd::Complete);
                 Poll::Ready(None)
             }
             Some(Err(error)) => {
-                self.upload.end.set(UploadEnd::Broken);
+                self.upload.ended(UploadEnd::Broken);
                 Poll::Ready(Some(Err(error.into())))
             }
             Some(Ok(frame)) => {
@@ -152,7 +99,7 @@ impl Streaming {
                     *left = rest;
                 }
                 if self.body.is_end_stream() {
-                    self.upload.end.set(UploadEnd::Complete);
+                    self.upload.ended(UploadEnd::Complete);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }

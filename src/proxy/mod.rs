@@ -16,6 +16,7 @@ mod framing;
 mod gate;
 mod identity;
 mod intake;
+mod names;
 mod own;
 mod path;
 mod refusal;
@@ -23,6 +24,7 @@ mod route;
 mod settings;
 mod trip;
 mod tunnel;
+mod upload;
 mod upstream;
 
 pub use self::core::Core;

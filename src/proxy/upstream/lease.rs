@@ -1,6 +1,6 @@
 use super::super::body::Inbound;
-use super::super::body::Upload;
-use super::super::body::UploadEnd;
+use super::super::upload::Upload;
+use super::super::upload::UploadEnd;
 use super::Idle;
 use super::Server;
 use hyper::client::conn::http1::SendRequest;

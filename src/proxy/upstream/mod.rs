@@ -11,11 +11,11 @@ mod lease;
 pub use lease::Lease;
 
 use super::body::Inbound;
-use super::body::Upload;
-use super::body::UploadEnd;
 use super::refusal::Refusal;
 use super::settings::ServerAddress;
 use super::settings::UpstreamSettings;
+use super::upload::Upload;
+use super::upload::UploadEnd;
 use crate::telemetry::UpstreamFailure;
 use connect::ConnectFault;
 use http::HeaderValue;
