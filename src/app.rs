@@ -90,7 +90,8 @@ impl Handler for Doorman {
         request: Request<Incoming>,
         arrival: Arrival,
     ) -> impl Future<Output = Response<Outgoing>> + 'static {
-        proxy::handle(Rc::clone(&self.0), request, arrival)
+        // On the heap at once: between here and its last poll, hyper and the runtime move a request's future up to six times.
+        Box::pin(proxy::handle(Rc::clone(&self.0), request, arrival))
     }
 }
 

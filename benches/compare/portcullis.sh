@@ -22,6 +22,8 @@ address = "127.0.0.1:$HTTPS"
 certificates = [{ chain = "$CERT", key = "$KEY" }]
 [[listener]]
 address = "127.0.0.1:$HTTP"
+[admin]
+address = "127.0.0.1:0"
 [[upstream]]
 name = "app"
 servers = ["http://$UP"]
