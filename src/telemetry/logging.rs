@@ -1,5 +1,6 @@
 use super::Format;
 use super::Settings;
+use super::json::JsonLines;
 use std::io;
 use std::io::IsTerminal;
 use std::io::Write;
@@ -38,12 +39,7 @@ pub fn init(settings: &Settings, level: &str) -> Result<(), LoggingError> {
             .with(lines.with_ansi(io::stderr().is_terminal()).with_target(false))
             .try_init()
     } else {
-        let json = lines
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false);
-        registry.with(json).try_init()
+        registry.with(lines.event_format(JsonLines)).try_init()
     };
     done.map_err(LoggingError::Twice)
 }

@@ -9,6 +9,8 @@
 //! own. No futures here.
 
 mod access;
+mod chain;
+mod json;
 mod line;
 mod logging;
 mod metrics;
@@ -16,6 +18,7 @@ mod part;
 mod route;
 
 pub use access::AccessLog;
+pub use chain::Chain;
 pub use line::AccessLine;
 pub use logging::{LoggingError, init};
 pub use metrics::{Metrics, UpstreamFailure};

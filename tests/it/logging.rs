@@ -7,6 +7,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+#[derive(Debug, thiserror::Error)]
+#[error("the table refused")]
+struct Full(#[source] std::io::Error);
+
 /// The name of no test: whoever is started with it is the process that the tests here watch.
 const LOG_NOW: &str = "log-now";
 
@@ -26,6 +30,8 @@ fn process_that_logs() {
     let log = log.expect("an access log").expect("that is wanted");
     std::io::stdin().read_to_end(&mut Vec::new()).expect("a standard input");
     tracing::info!(user.name = "anna\n{\"level\":\"ERROR\"}", session.id = 7, "signed in");
+    let refused = std::io::Error::other(Full(std::io::ErrorKind::StorageFull.into()));
+    tracing::warn!(error = &refused as &dyn std::error::Error, "not stored");
     tracing::debug!("too fine");
     log.write(&AccessLine {
         request_id: 1,
@@ -70,12 +76,17 @@ fn each_line_is_one_json_object_with_dotted_fields() {
         .lines()
         .map(|line| serde_json::from_str(line).expect(line))
         .collect();
-    assert_eq!(lines.len(), 3, "{text}");
+    assert_eq!(lines.len(), 4, "{text}");
     assert_eq!(lines[0]["message"], "signed in");
     assert_eq!(lines[0]["user.name"], "anna\n{\"level\":\"ERROR\"}");
     assert_eq!(lines[0]["session.id"], 7);
-    assert_eq!(lines[1]["message"], "request");
-    for line in &lines {
+    assert_eq!(
+        lines[1]["error"], "the table refused: no storage space",
+        "every cause is told"
+    );
+    assert_eq!(lines[1]["level"], "WARN");
+    assert_eq!(lines[2]["message"], "request");
+    for line in lines.iter().filter(|line| line["message"] != "not stored") {
         assert_eq!(line["level"], "INFO");
         assert!(line["timestamp"].is_string());
     }
