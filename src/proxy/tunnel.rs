@@ -6,6 +6,7 @@ use super::frames;
 use super::frames::Frames;
 use crate::web::Peer;
 use crate::web::UpgradeHold;
+use futures_util::future;
 use http::HeaderMap;
 use http::HeaderValue;
 use http::header::CONNECTION;
@@ -16,6 +17,7 @@ use hyper_util::rt::TokioIo;
 use prometheus_client::metrics::gauge::Gauge;
 use std::cell::Cell;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::AsyncRead;
@@ -32,6 +34,8 @@ const LAST_FRAME: Duration = Duration::from_millis(200);
 const GOODBYE: Duration = Duration::from_secs(1);
 /// How long a peer may refuse to take bytes.
 const STALLED: Duration = Duration::from_mins(1);
+/// How long one side may go on after the other is done: a WebSocket has no half that lives alone (RFC 6455, 7.1.1).
+const LAST_WORDS: Duration = Duration::from_mins(1);
 /// Bytes in flight in each direction.
 const BUFFER: usize = 16 * 1024;
 /// RFC 6455, 7.4.1: the endpoint goes away.
@@ -115,15 +119,12 @@ async fn relay(client: Upgraded, application: Upgraded, end: impl Future<Output 
     let (mut from_application, mut to_application) = tokio::io::split(TokioIo::new(application));
     let (up, down) = (Cell::new(Frames::default()), Cell::new(Frames::default()));
     let code = {
-        let both = async {
-            // Either direction may end first: the other goes on until it ends, too, as with any half-closed connection.
-            tokio::join!(
-                copy(&mut from_client, &mut to_application, &up),
-                copy(&mut from_application, &mut to_client, &down)
-            )
-        };
+        let both = until_both_end(
+            copy(&mut from_client, &mut to_application, &up),
+            copy(&mut from_application, &mut to_client, &down),
+        );
         tokio::select! {
-            _ = both => return,
+            () = both => return,
             code = end => code,
         }
     };
@@ -142,19 +143,41 @@ async fn relay(client: Upgraded, application: Upgraded, end: impl Future<Output 
     let _ = tokio::time::timeout(GOODBYE, goodbye).await;
 }
 
+/// Either direction may end first, as with any half-closed connection: the other may say its last words. Where a side
+/// is gone without a word there is nobody to say them to; an application that is silent would hold the tunnel for good.
+async fn until_both_end(up: impl Future<Output = Ended>, down: impl Future<Output = Ended>) {
+    let (mut up, mut down) = (pin!(up), pin!(down));
+    let (first, other) = tokio::select! {
+        ended = &mut up => (ended, future::Either::Left(down)),
+        ended = &mut down => (ended, future::Either::Right(up)),
+    };
+    if matches!(first, Ended::InOrder) {
+        let _ = tokio::time::timeout(LAST_WORDS, other).await;
+    }
+}
+
+/// How a direction ended.
+enum Ended {
+    /// The sender said that it is done, or the receiver takes no more.
+    InOrder,
+    /// The sender is gone: reset, timed out, or TLS cut off.
+    SenderGone,
+}
+
 /// Relays one direction until its end, and passes the end on.
-async fn copy(
-    from: &mut (impl AsyncRead + Unpin),
-    to: &mut (impl AsyncWrite + Unpin),
-    frames: &Cell<Frames>,
-) -> io::Result<()> {
+async fn copy(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin), frames: &Cell<Frames>) -> Ended {
     let mut buffer = vec![0; BUFFER];
     loop {
-        let count = from.read(&mut buffer).await?;
+        let Ok(count) = from.read(&mut buffer).await else {
+            return Ended::SenderGone;
+        };
         if count == 0 {
-            return to.shutdown().await;
+            let _ = to.shutdown().await;
+            return Ended::InOrder;
         }
-        write(to, &buffer[..count], frames).await?;
+        if write(to, &buffer[..count], frames).await.is_err() {
+            return Ended::InOrder;
+        }
     }
 }
 
