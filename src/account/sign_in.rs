@@ -8,7 +8,6 @@ use crate::model::Event;
 use crate::model::EventKind;
 use crate::model::User;
 use crate::model::UserState;
-use crate::model::Username;
 use crate::store::Credentials;
 use crate::store::Store;
 use secrecy::SecretString;
@@ -87,12 +86,12 @@ impl Attempt {
         Ok(self.store.find_credentials(login).await?)
     }
 
-    /// People type their password into the wrong field: a login that is no user name is not written down.
+    /// People type their password into the wrong field, and many a password could be a name, this program's own among
+    /// them: a login that is nobody's is not written down.
     async fn record(&self, user: Option<&User>, reason: &'static str) {
-        let name = user.map(|user| user.username.to_string());
         let event = Event {
             user: user.map(|user| user.id),
-            username: name.or_else(|| Username::parse(&self.login).ok().map(|name| name.to_string())),
+            username: user.map(|user| user.username.to_string()),
             address: Some(self.address),
             reason: Some(reason),
             ..Event::new(self.clock.now(), EventKind::LoginFailed, "system")
