@@ -239,12 +239,22 @@ pub(super) fn host_value(client: &Client) -> Result<HeaderValue, Refusal> {
 /// The last touches: HSTS where it is due, and the trip follows the body.
 pub(super) fn finish(mut answer: Response<Outgoing>, peer: &Peer, mut trip: Box<Trip>) -> Response<Outgoing> {
     if let (Some(age), Scheme::Https) = (peer.listener.hsts, peer.listener.scheme)
+        && has_public_name(peer)
         && let Ok(value) = HeaderValue::try_from(format!("max-age={}", age.as_secs()))
     {
         answer.headers_mut().entry("strict-transport-security").or_insert(value);
     }
     trip.status = answer.status().as_u16();
     answer.map(|body| body.followed_by(trip))
+}
+
+/// Whether the browser came by a name that is not this machine's own. At an address it asks for none (RFC 6066, 3), and
+/// what it learns there or of `localhost` it would hold against every other program on this machine (RFC 6797, 8.1.1).
+fn has_public_name(peer: &Peer) -> bool {
+    let name = peer.server_name.as_deref().map(|name| name.trim_end_matches('.'));
+    name.is_some_and(|name| {
+        name != "localhost" && !name.ends_with(".localhost") && name.parse::<std::net::IpAddr>().is_err()
+    })
 }
 
 /// The finaliser of `SplitMix64`: every bit of the result depends on every bit of `x`.
