@@ -108,12 +108,13 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
         config.session.secrets = vec![session::load_or_make_secret(&config.data_dir)?];
     }
     let bound = net::bind(&config.net, clock.now().into())?;
-    let store = store::open(&config.store, Role::Gateway, clock.clone()).await?;
     let ready = Arc::new(Ready {
         prepared: AtomicBool::new(false),
         lifecycle: lifecycle.clone(),
     });
-    prepare(&store, &ready).await?;
+    let store = open_store(&config.store, &clock, &ready)
+        .await
+        .map_err(|error| name_store(error, &config.store))?;
     let control = tokio::runtime::Handle::current();
     let longest_grace = config
         .proxy
@@ -218,20 +219,46 @@ fn start_workers(
     Ok(Workers::start(bound, &config.net, lifecycle, metrics, make)?)
 }
 
+/// Says of which database `error` is, where its own words do not.
+#[must_use]
+pub fn name_store(error: StoreError, settings: &store::Settings) -> anyhow::Error {
+    let nameless = !matches!(
+        error,
+        StoreError::Url(_) | StoreError::InUse(_) | StoreError::File { .. } | StoreError::Taken(_)
+    );
+    match store::describe(settings).filter(|_| nameless) {
+        Some(place) => {
+            let told = format!("{error} ({place})");
+            anyhow::Error::new(error).context(told)
+        }
+        None => error.into(),
+    }
+}
+
+async fn open_store(
+    settings: &store::Settings,
+    clock: &Clock,
+    ready: &Arc<Ready>,
+) -> Result<Arc<dyn Store>, StoreError> {
+    let store = store::open(settings, Role::Gateway, clock.clone()).await?;
+    prepare(&store, ready).await?;
+    Ok(store)
+}
+
 /// Waits for a database that could not be reached at start; requests are answered 503 until it is.
-async fn prepare(store: &Arc<dyn Store>, ready: &Arc<Ready>) -> anyhow::Result<()> {
+async fn prepare(store: &Arc<dyn Store>, ready: &Arc<Ready>) -> Result<(), StoreError> {
     match store.prepare().await {
         Ok(()) => {
             ready.prepared.store(true, Ordering::Release);
             return Ok(());
         }
-        Err(StoreError::Unreachable(_) | StoreError::TimedOut) => {}
-        Err(error) => return Err(error.into()),
+        Err(error @ (StoreError::Unreachable(_) | StoreError::TimedOut)) => tracing::warn!(
+            store.place = store.description(),
+            error = &error as &dyn std::error::Error,
+            "the database cannot be reached; not ready until it can"
+        ),
+        Err(error) => return Err(error),
     }
-    tracing::warn!(
-        store.place = store.description(),
-        "the database cannot be reached; not ready until it can"
-    );
     let (store, ready) = (Arc::clone(store), Arc::clone(ready));
     let lifecycle = ready.lifecycle.clone();
     lifecycle.tasks.clone().spawn(async move {
@@ -244,7 +271,10 @@ async fn prepare(store: &Arc<dyn Store>, ready: &Arc<Ready>) -> anyhow::Result<(
                 Ok(()) => break,
                 Err(StoreError::Unreachable(_) | StoreError::TimedOut) => {}
                 Err(error) => {
-                    tracing::error!(error = %error, "the database was reached but cannot be used");
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the database was reached but cannot be used"
+                    );
                     lifecycle.fail();
                     return;
                 }
@@ -310,10 +340,19 @@ fn log_start(config: &Config, bound: &Bound, store: &dyn Store) {
         listeners = urls(bound, false).join(" "),
         admin = urls(bound, true).join(" "),
         store.place = store.description(),
-        trust.proxies = if trusted.is_empty() { "none".to_owned() } else { trusted.join(" ") },
+        trust.proxies = if trusted.is_empty() {
+            "none".to_owned()
+        } else {
+            trusted.join(" ")
+        },
         cookie.name = cookie.name,
-        cookie.secure = ?cookie.secure,
-        cookie.same_site = ?cookie.same_site,
+        cookie.secure = cookie.secure.as_str(),
+        cookie.same_site = cookie.same_site.as_str(),
+        cookie.domains = if cookie.domains.is_empty() {
+            "host only".to_owned()
+        } else {
+            cookie.domains.join(" ")
+        },
         workers = config.net.workers,
         version = env!("CARGO_PKG_VERSION"),
         "portcullis is starting"
@@ -337,7 +376,10 @@ impl Running {
         lifecycle.tasks.close();
         lifecycle.tasks.wait().await;
         if let Err(error) = store.close().await {
-            tracing::warn!(error = %error, "the database's connections did not close in time");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the database's connections did not close in time"
+            );
         }
         tracing::info!(connections.cut = cut, "portcullis has stopped");
         anyhow::ensure!(

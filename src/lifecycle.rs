@@ -15,6 +15,9 @@ use tokio::signal::unix::signal;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// `timeout`, shells and some supervisors signal a process and then its whole group: the echo is no second wish.
+const ECHO: Duration = Duration::from_millis(250);
+
 /// How a stop goes.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -44,7 +47,8 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// Stops in stages on SIGTERM or SIGINT, on a failure, or when `draining` is cancelled; a second signal ends at once.
+    /// Stops in stages on SIGTERM or SIGINT, on a failure, or when `draining` is cancelled; a second signal, a quarter of
+    /// a second later or more, ends at once.
     /// The stages end early when `hard` is cancelled.
     ///
     /// # Errors
@@ -66,7 +70,7 @@ impl Lifecycle {
             }
             tokio::select! {
                 () = this.stop_in_stages(&settings) => {}
-                () = signals.next() => {
+                () = signals.again() => {
                     tracing::warn!("a second signal: ending at once");
                     this.end();
                 }
@@ -141,6 +145,13 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+
+    /// Waits for one that is not the echo of what began the stop.
+    async fn again(&mut self) {
+        let echoes = tokio::time::Instant::now() + ECHO;
+        while tokio::time::timeout_at(echoes, self.next()).await.is_ok() {}
+        self.next().await;
     }
 }
 

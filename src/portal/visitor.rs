@@ -128,12 +128,7 @@ impl Portal {
         if wants_page(exchange) {
             return see_other(exchange, &login_and_then(prefix, Some(&format!("{prefix}/me"))));
         }
-        let mut refusal = Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "not-authenticated",
-            error,
-            exchange.request_id,
-        );
+        let mut refusal = Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", error, exchange.request_id);
         refusal.login_url = Some(login_and_then(prefix, None));
         let mut answer = refusal.into_answer(exchange.request_id);
         if matches!(known, Identified::Conflict) {

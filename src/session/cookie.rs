@@ -37,6 +37,29 @@ pub enum SameSite {
     None,
 }
 
+impl Secure {
+    /// The word for logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::Auto => "auto",
+        }
+    }
+}
+
+impl SameSite {
+    /// The word of the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lax => "lax",
+            Self::Strict => "strict",
+            Self::None => "none",
+        }
+    }
+}
+
 impl From<SameSite> for cookie::SameSite {
     fn from(same_site: SameSite) -> Self {
         match same_site {

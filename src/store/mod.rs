@@ -22,7 +22,7 @@ mod statements;
 mod work;
 
 pub use error::StoreError;
-pub use open::{Role, open};
+pub use open::{Role, describe, open};
 pub use postgres::statements as postgres_statements;
 pub use records::{Counts, Credentials, Ended, Found, NewUser, RecordedEvent, UserChange, Which};
 pub use sqlite::statements as sqlite_statements;

@@ -2,7 +2,9 @@ use super::Place;
 use super::Settings;
 use super::Store;
 use super::StoreError;
+use super::postgres;
 use super::postgres::Postgres;
+use super::sqlite;
 use super::sqlite::Sqlite;
 use crate::clock::Clock;
 use std::sync::Arc;
@@ -33,10 +35,22 @@ pub async fn open(settings: &Settings, role: Role, clock: Clock) -> Result<Arc<d
     if role == Role::Migration {
         return Ok(store);
     }
-    let patient = role == Role::Gateway && !settings.required_at_start;
+    // A file that cannot be opened does not come back by itself, as a server does.
+    let server = matches!(settings.place, Place::Postgres { .. });
+    let patient = server && role == Role::Gateway && !settings.required_at_start;
     match store.prepare().await {
         Err(StoreError::Unreachable(_) | StoreError::TimedOut) if patient => Ok(store),
         Err(error) => Err(error),
         Ok(()) => Ok(store),
+    }
+}
+
+/// The store that `settings` name, for logs and messages: engine, host, database, user and schema, or the file. `None`
+/// when the URL cannot be used.
+#[must_use]
+pub fn describe(settings: &Settings) -> Option<String> {
+    match &settings.place {
+        Place::Postgres { url, schema, .. } => postgres::describe(url, schema, settings),
+        Place::Sqlite { path } => Some(sqlite::describe(path)),
     }
 }

@@ -28,6 +28,7 @@ use crate::model::Timestamp;
 use crate::model::User;
 use crate::model::UserId;
 use crate::model::Username;
+use secrecy::SecretString;
 use sqlx::AssertSqlSafe;
 use sqlx::PgConnection;
 use sqlx::Row;
@@ -66,6 +67,12 @@ pub(super) struct Postgres {
 #[must_use]
 pub fn statements(schema: &str) -> Vec<(&'static str, String)> {
     Statements::in_schema(schema).all()
+}
+
+/// See [`super::describe`].
+pub(super) fn describe(url: &SecretString, schema: &str, settings: &Settings) -> Option<String> {
+    let options = connect::options(url, settings).ok()?;
+    Some(connect::describe(&options, schema))
 }
 
 impl Postgres {

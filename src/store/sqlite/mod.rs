@@ -71,6 +71,11 @@ pub fn statements() -> Vec<(&'static str, String)> {
     Statements::new().all()
 }
 
+/// See [`super::describe`].
+pub(super) fn describe(path: &Path) -> String {
+    format!("sqlite {}", path.display())
+}
+
 impl Sqlite {
     /// Opens nothing yet, but to serve takes the file's lock.
     pub(super) fn new(settings: &Settings, path: &Path, role: Role, clock: &Clock) -> Result<Self, StoreError> {
@@ -100,7 +105,7 @@ impl Sqlite {
             migrate: settings.migrate,
             ready: AtomicBool::new(false),
             clock: clock.clone(),
-            description: format!("sqlite {}", path.display()),
+            description: describe(path),
             path: path.to_owned(),
             _lock: lock,
         })
