@@ -8,6 +8,7 @@ use crate::config::Problems;
 use crate::store;
 use crate::store::Place;
 use crate::store::Role;
+use crate::telemetry::Chain;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -80,12 +81,12 @@ fn tell(file: &str, valid: bool, problems: &Problems, unasked: &[String]) -> Res
 async fn ask(config: &Config) -> Vec<String> {
     let mut failed = Vec::new();
     if let Err(error) = ask_store(config).await {
-        failed.push(format!("{error:#}"));
+        failed.push(Chain(error.as_ref()).to_string());
     }
     for upstream in &config.proxy.upstreams {
         for server in &upstream.servers {
             if let Err(error) = look_up(&server.host, server.port).await {
-                failed.push(format!("upstream {}: {error:#}", upstream.name));
+                failed.push(format!("upstream {}: {}", upstream.name, Chain(error.as_ref())));
             }
         }
     }

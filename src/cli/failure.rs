@@ -22,9 +22,14 @@ pub(super) fn report(error: &anyhow::Error) -> ExitCode {
         show(problems);
         return ExitCode::from(if problems.could_not_read() { 1 } else { 2 });
     }
-    anstream::eprintln!("error: {error}");
-    for cause in error.chain().skip(1) {
-        anstream::eprintln!("  caused by: {cause}");
+    let mut told = error.to_string();
+    anstream::eprintln!("error: {told}");
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        // Drivers repeat their cause in their own words.
+        if !told.contains(&cause) {
+            anstream::eprintln!("  caused by: {cause}");
+            told = cause;
+        }
     }
     ExitCode::from(if is_wrong(error) { 2 } else { 1 })
 }

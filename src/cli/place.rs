@@ -4,6 +4,7 @@ use super::failure;
 use super::failure::Wrong;
 use crate::account::AccountError;
 use crate::account::Accounts;
+use crate::app;
 use crate::clock::Clock;
 use crate::config;
 use crate::config::Config;
@@ -17,10 +18,11 @@ use crate::store;
 use crate::store::Place as Engine;
 use crate::store::Role;
 use crate::store::Store;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Options of every command that touches state.
 #[derive(Args, Debug)]
@@ -48,7 +50,8 @@ pub(super) struct Desk {
     pub store: Arc<dyn Store>,
     pub accounts: Arc<Accounts>,
     pub clock: Clock,
-    shared: bool,
+    /// How long other instances may believe what they know; `None` where there are none.
+    unseen_for: Option<Duration>,
 }
 
 /// The configuration file that was named, by option or by `PORTCULLIS_CONFIG`. Without one, `otherwise` is what else
@@ -95,7 +98,9 @@ impl Place {
         };
         let config = config::for_data_dir(folder, Environment::of_process())?.config;
         if let Engine::Sqlite { path } = &config.store.place
-            && !path.exists()
+            && !path
+                .try_exists()
+                .with_context(|| format!("cannot look into {}", folder.display()))?
         {
             let advice = "name the data folder that `demo` or `run --to` printed";
             bail!("there is no database in {}; {advice}", folder.display());
@@ -111,11 +116,14 @@ impl Desk {
     /// Opens the store of `config` beside whatever gateway uses it.
     pub(super) async fn open(config: &Config, role: Role) -> Result<Self> {
         let clock = Clock::system();
-        let store = store::open(&config.store, role, clock.clone()).await?;
+        let store = store::open(&config.store, role, clock.clone())
+            .await
+            .map_err(|error| app::name_store(error, &config.store))?;
         Ok(Self {
             accounts: Accounts::new(Arc::clone(&store), config.account.clone(), clock.clone()),
             clock,
-            shared: matches!(config.store.place, Engine::Postgres { .. }),
+            unseen_for: matches!(config.store.place, Engine::Postgres { .. })
+                .then_some(config.session.cache.max_age_without_feed),
             store,
         })
     }
@@ -127,11 +135,14 @@ impl Desk {
     }
 
     /// When running gateways act on a change, as a sentence.
-    pub(super) fn effect(&self) -> &'static str {
-        if self.shared {
-            "Every instance acts on it within 5 seconds."
-        } else {
-            "A running gateway acts on it at once."
+    pub(super) fn effect(&self) -> String {
+        match self.unseen_for {
+            Some(span) if span <= Duration::from_secs(1) => "Every instance acts on it within a second.".into(),
+            Some(span) => format!(
+                "Every instance acts on it within {} seconds.",
+                span.as_secs_f64().ceil()
+            ),
+            None => "A running gateway acts on it at once.".into(),
         }
     }
 

@@ -233,8 +233,8 @@ fn welcome(ready: &Ready, is_demo: bool) -> Result<()> {
     if let Some(ca) = &ready.ca {
         output::line(format_args!(
             "\n  Your browser will warn of the certificate: it comes from a local authority that was made for this\n  \
-             machine. Go on past the warning, or trust the authority first:\n    {}",
-            trust_command(ca)
+             machine. Go on past the warning, or {}",
+            trust_advice(ca)
         ))?;
     }
     output::line(format_args!("\n  Data      {folder}"))?;
@@ -256,13 +256,15 @@ fn welcome(ready: &Ready, is_demo: bool) -> Result<()> {
     output::line("  Stop      Ctrl+C\n")
 }
 
-/// How this machine is told to trust the local authority.
-fn trust_command(ca: &Path) -> String {
+/// How a browser is told to trust the local authority. Those on Linux do not look where the system keeps its own.
+fn trust_advice(ca: &Path) -> String {
     let ca = ca.display();
     if cfg!(target_os = "macos") {
-        format!("sudo security add-trusted-cert -d -k /Library/Keychains/System.keychain {ca}")
+        format!(
+            "trust the authority first:\n    sudo security add-trusted-cert -d -k /Library/Keychains/System.keychain {ca}"
+        )
     } else {
-        format!("sudo cp {ca} /usr/local/share/ca-certificates/portcullis.crt && sudo update-ca-certificates")
+        format!("import the authority in its settings (certificates, authorities):\n    {ca}")
     }
 }
 
