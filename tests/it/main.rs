@@ -2,6 +2,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod accounts;
+mod bad_days;
 mod commands;
 mod config_messages;
 mod config_settings;
@@ -9,9 +10,11 @@ mod connections;
 mod head_guard;
 mod hostile;
 mod logging;
+mod metrics;
 mod portal;
 mod promises;
 mod relay;
+mod secrecy;
 mod sessions;
 mod status_codes;
 mod store_contract;
