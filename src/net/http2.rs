@@ -39,8 +39,6 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Of an answer, kept for a stream while the client's window is closed.
 const SEND_BUFFER: usize = 128 * 1024;
-/// Streams that the client has reset and nobody has looked at (CVE-2023-44487).
-const PENDING_RESETS: usize = 20;
 /// Streams that the client made us reset (CVE-2025-8671).
 const LOCAL_RESETS: usize = 256;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -53,7 +51,7 @@ pub(super) fn builder(limits: &Limits) -> Builder<StreamSpawner> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
-        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .max_pending_accept_reset_streams(limits.resets)
         .max_local_error_reset_streams(LOCAL_RESETS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

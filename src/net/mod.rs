@@ -116,6 +116,8 @@ pub struct Limits {
     pub target_bytes: usize,
     /// HTTP/2 streams at once on one connection.
     pub streams: u32,
+    /// HTTP/2 streams that a client may have reset before anybody looked at them; one more ends the connection.
+    pub resets: usize,
     /// PROXY header and TLS handshake together.
     pub handshake: Duration,
     /// First byte of a head to its last.

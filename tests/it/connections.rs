@@ -420,10 +420,10 @@ async fn a_client_that_has_just_connected_is_answered_at_a_stop() {
     served.lifecycle.soft.cancel();
     early.send(b"GET /early HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let answer = early.response().await;
-    assert_eq!(
-        (answer.text().as_str(), answer.value("connection")),
-        ("GET /early 0", Some("close"))
-    );
+    assert_eq!(answer.text(), "GET /early 0");
+    // Its core may have answered before it heard of the stop: then there was no time to announce the end, and it comes.
+    assert!(matches!(answer.value("connection"), None | Some("close")));
+    assert!(early.is_closed().await);
     assert!(silent.is_closed().await);
     assert_eq!(served.workers.take().unwrap().finished().await, 0);
 }

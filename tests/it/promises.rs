@@ -4,6 +4,7 @@ use crate::support::client::{Client, tls_config};
 use crate::support::gateway::Gateway;
 use crate::support::postgres::Postgres;
 use crate::support::stage::{self, HOST, PASSWORD, ROUTES, Stage, USER};
+use crate::support::tls::Http2;
 use crate::support::upstream::{Recorded, Reply, Upstream};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -375,6 +376,30 @@ async fn assert_undecided(client: &mut Client, cookie: &str) {
     );
 }
 
+/// The same on HTTP/2, and for a WebSocket.
+async fn assert_undecided_elsewhere(gateway: &Gateway, cookie: &str) {
+    let (_, cookie_value) = cookie.split_once(": ").unwrap();
+    let mut http2 = Http2::connect(gateway.address(0), HOST, &gateway.ca()).await;
+    for (target, status) in [("/", 503), ("/optional", 503), ("/public", 200), ("/denied", 403)] {
+        let request = http::Request::get(format!("https://{HOST}{target}")).header("cookie", cookie_value);
+        let answer = http2.send(request.body(Full::default()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), status, "{target}");
+        assert_eq!(answer.headers().contains_key("retry-after"), status == 503, "{target}");
+        assert!(!answer.headers().contains_key("set-cookie"), "{target}");
+    }
+    let mut client = Client::tls(gateway.address(0), HOST, &gateway.ca()).await;
+    let upgrade = [
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        cookie,
+    ];
+    let answer = client.get(HOST, "/", &upgrade).await;
+    assert_eq!(answer.status, 503, "a WebSocket of somebody who may be signed in");
+    assert!(answer.value("retry-after").is_some() && answer.values("set-cookie").is_empty());
+}
+
 #[tokio::test]
 async fn an_outage_is_503_and_signs_nobody_out() {
     let postgres = Postgres::private();
@@ -406,6 +431,7 @@ async fn an_outage_is_503_and_signs_nobody_out() {
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert!(answer.value("retry-after").is_some());
     assert_undecided(&mut client, &cookie).await;
+    assert_undecided_elsewhere(&gateway, &cookie).await;
 
     postgres.start();
     let started = Instant::now();

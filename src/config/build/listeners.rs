@@ -66,6 +66,7 @@ fn limits(draft: &mut Draft<'_>) -> Limits {
         header_bytes: bytes("header_bytes").unwrap_or(64 * 1024),
         target_bytes: bytes("target_bytes").unwrap_or(8 * 1024),
         streams: section.number("streams").unwrap_or(100),
+        resets: section.number("resets").unwrap_or(20),
         handshake: section.span("handshake"),
         head: section.span("head"),
         idle: section.span("idle"),

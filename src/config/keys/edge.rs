@@ -174,6 +174,12 @@ pub(super) static LIMITS: Table = Table {
         )
         .default("100"),
         Key::new(
+            "resets",
+            Kind::Number { least: 1, most: 10_000 },
+            "HTTP/2 requests that a client took back before anybody saw them; browsers have few, an attack has thousands.",
+        )
+        .default("20"),
+        Key::new(
             "handshake",
             Kind::Span {
                 least: Duration::from_millis(100),

@@ -87,6 +87,7 @@ pub fn settings() -> Settings {
             header_bytes: 16 * 1024,
             target_bytes: 4096,
             streams: 100,
+            resets: 20,
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(10),
             idle: Duration::from_mins(1),
