@@ -7,6 +7,7 @@ use super::intake::Arrived;
 use super::intake::Client;
 use super::names::FORWARDED;
 use super::names::IDENTITY;
+use super::names::OPERATORS;
 use super::names::PREFIXES;
 use super::names::SPELLED_FRAMING;
 use super::names::is_hop_by_hop;
@@ -65,6 +66,7 @@ impl Firewall {
     ) -> Self {
         let mut names: Vec<String> = IDENTITY
             .iter()
+            .chain(OPERATORS)
             .chain(FORWARDED)
             .chain(SPELLED_FRAMING)
             .map(|name| canonical_name(name))

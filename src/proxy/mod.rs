@@ -31,6 +31,7 @@ pub use self::core::Core;
 pub use self::core::Shared;
 pub use self::core::Surroundings;
 pub use body::Outgoing;
+pub use names::IDENTITY as IDENTITY_HEADERS;
 pub use refusal::Refusal;
 pub use settings::{
     Access, Balance, Encoding, HostPattern, IdentitySettings, PathCase, PathPattern, Preset, RouteSettings,

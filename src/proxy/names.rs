@@ -1,6 +1,7 @@
 //! The header names that we know: who somebody is, which way a request came, what belongs to one connection.
 
-/// Identity headers of every preset and product that we know, and names that applications take for them.
+/// Identity headers of every preset and product that we know, and names that applications take for them, in canonical
+/// form. Nothing but an identity may write them: `config` refuses fixed headers of these names.
 pub const IDENTITY: &[&str] = &[
     "x-forwarded-user",
     "x-forwarded-email",
@@ -49,8 +50,10 @@ pub const IDENTITY: &[&str] = &[
     "x-goog-authenticated-user-id",
     "cf-access-jwt-assertion",
     "cf-access-authenticated-user-email",
-    "x-admin-token",
 ];
+
+/// Credentials of operators, which no application may see or get from a client.
+pub const OPERATORS: &[&str] = &["x-admin-token"];
 
 /// Names about the way a request came; the gateway writes its own.
 pub const FORWARDED: &[&str] = &[

@@ -4,64 +4,13 @@ use crate::config::problem::Place;
 use crate::config::problem::Problem;
 use crate::config::tree::Section;
 use crate::proxy::Encoding;
+use crate::proxy::IDENTITY_HEADERS;
 use crate::proxy::IdentitySettings;
 use crate::proxy::Preset;
 use crate::proxy::RouteSettings;
 use crate::web::canonical_name;
 use http::HeaderName;
 use std::collections::BTreeSet;
-
-/// Names that applications take for the user's, in canonical form: those of every preset, known ones and later ones,
-/// and of other gateways. Nothing but an identity may write them.
-const IDENTITY_HEADERS: [&str; 47] = [
-    "x-forwarded-user",
-    "x-forwarded-email",
-    "x-forwarded-groups",
-    "x-forwarded-preferred-username",
-    "x-forwarded-mail",
-    "x-forwarded-displayname",
-    "remote-user",
-    "remote-groups",
-    "remote-name",
-    "remote-email",
-    "x-remote-user",
-    "x-webauth-user",
-    "x-webauth-name",
-    "x-webauth-fullname",
-    "x-webauth-email",
-    "x-webauth-role",
-    "x-webauth-groups",
-    "x-proxy-user",
-    "x-proxy-roles",
-    "x-user",
-    "x-role",
-    "x-first-name",
-    "x-last-name",
-    "x-authentik-username",
-    "x-authentik-groups",
-    "x-authentik-email",
-    "x-authentik-name",
-    "x-authentik-uid",
-    "x-jwt-assertion",
-    "x-pomerium-jwt-assertion",
-    "x-goog-iap-jwt-assertion",
-    "x-goog-authenticated-user-email",
-    "cf-access-jwt-assertion",
-    "cf-access-authenticated-user-email",
-    "x-goog-authenticated-user-id",
-    "x-forwarded-access-token",
-    "x-remote-group",
-    "x-remote-groups",
-    "x-remote-email",
-    "x-email",
-    "x-username",
-    "x-auth-user",
-    "x-authenticated-user",
-    "x-auth-request-user",
-    "x-auth-request-email",
-    "x-auth-request-groups",
-    "x-auth-request-preferred-username",
-];
 
 /// No identity at all.
 pub(super) fn nothing() -> IdentitySettings {
@@ -164,7 +113,9 @@ pub(super) fn check_fixed_headers(draft: &mut Draft<'_>, routes: &[RouteSettings
         .iter()
         .flat_map(|route| &route.identity.headers)
         .map(|(name, _)| canonical_name(name.as_str()));
-    let managed: BTreeSet<String> = own.chain(IDENTITY_HEADERS.map(str::to_owned)).collect();
+    let managed: BTreeSet<String> = own
+        .chain(IDENTITY_HEADERS.iter().map(|name| (*name).to_owned()))
+        .collect();
     for (index, section) in draft.root.tables("route").enumerate() {
         let Some(table) = section.table("set_headers") else {
             continue;
