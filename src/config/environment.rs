@@ -225,7 +225,8 @@ fn from_file(name: &str, path: &str) -> Node {
     )
 }
 
-fn value_of(kind: &Kind, origin: &Origin, text: &str) -> Value {
+/// A text as a key of this kind takes it.
+pub(super) fn value_of(kind: &Kind, origin: &Origin, text: &str) -> Value {
     match kind {
         Kind::Flag | Kind::OnlyFlag(_) if text == "true" => Value::Flag(true),
         Kind::Flag | Kind::OnlyFlag(_) if text == "false" => Value::Flag(false),

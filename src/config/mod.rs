@@ -11,6 +11,7 @@
 
 mod build;
 mod environment;
+mod fetch;
 mod file;
 mod keys;
 mod mask;
@@ -24,6 +25,8 @@ mod shape;
 mod show;
 mod suggest;
 mod tree;
+mod variables;
+mod when;
 mod wording;
 
 pub use environment::Environment;
@@ -150,10 +153,11 @@ pub fn load(sources: Sources) -> Result<Loaded, Problems> {
         Problems::new(&name, &text, vec![problem], &mask::suspicious(&text))
     })?;
     let mut findings = Findings::default();
+    when::choose(&mut root, &sources.environment, &folder, &mut findings);
     environment::overlay(&mut root, &sources.environment, &mut findings);
     apply_options(&mut root, &sources.options);
     let mut reader = read::Reader {
-        environment: &sources.environment,
+        environment: Some(&sources.environment),
         folder: &folder,
         findings: &mut findings,
     };

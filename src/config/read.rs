@@ -1,6 +1,7 @@
 //! The first step: every key is known and available, every value has its kind and shape, every `env:` and `file:` is
 //! fetched, every default is filled in. Whatever fails is recorded and left [`Value::Broken`].
 
+use super::environment;
 use super::environment::Environment;
 use super::keys;
 use super::keys::Key;
@@ -30,7 +31,8 @@ use std::path::Path;
 
 /// What reading needs besides the tree.
 pub(super) struct Reader<'a> {
-    pub environment: &'a Environment,
+    /// `None`: nothing is fetched, from files neither, and what would be counts as good.
+    pub environment: Option<&'a Environment>,
     /// Where relative paths start.
     pub folder: &'a Path,
     pub findings: &'a mut Findings,
@@ -129,7 +131,9 @@ impl Reader<'_> {
                 match inner {
                     _ if near || words.later.contains(&text) => self.check_word(node, words, full),
                     Kind::Table(_) | Kind::Tables(_) => self.check_word(node, words, full),
-                    Kind::Flag | Kind::Number { .. } => self.refuse_kind(node, &reference::noun(kind), full),
+                    Kind::Flag | Kind::Number { .. } if node.through.is_none() => {
+                        self.refuse_kind(node, &reference::noun(kind), full);
+                    }
                     _ => self.check_kind(node, inner, full),
                 }
             }
@@ -139,6 +143,9 @@ impl Reader<'_> {
 
     fn check_scalar(&mut self, node: &mut Node, kind: &'static Kind, full: &str) {
         self.fetch(node, false, full);
+        if let (Some(_), Some(text)) = (&node.through, node.text()) {
+            node.value = environment::value_of(kind, &node.origin, text);
+        }
         match (kind, &node.value) {
             (_, Value::Broken) | (Kind::Flag, Value::Flag(_)) => {}
             (Kind::OnlyFlag(only), Value::Flag(given)) => {
@@ -269,63 +276,6 @@ impl Reader<'_> {
         }
     }
 
-    /// Replaces `env:NAME` and `file:PATH` by what they name.
-    fn fetch(&mut self, node: &mut Node, secret: bool, full: &str) {
-        let Some(text) = node.text() else { return };
-        let fetched = if let Some(name) = text.strip_prefix("env:") {
-            self.environment
-                .find(name)
-                .map(str::to_owned)
-                .map_err(|why| format!("the environment variable {name:?} {why}"))
-        } else if let Some(path) = text.strip_prefix("file:") {
-            super::file::read_value(&self.folder_of(node).join(path))
-                .map_err(|why| format!("cannot read {path:?}: {why}"))
-        } else {
-            return;
-        };
-        match fetched {
-            Ok(value) => {
-                node.through = Some(text.to_owned());
-                node.value = Value::Text(value);
-            }
-            Err(why) => {
-                let hint = if secret {
-                    "the secret is expected there"
-                } else {
-                    "the value is expected there"
-                };
-                self.refuse(node, full, format!("`{}`: {why}", last(full)), hint);
-            }
-        }
-    }
-
-    /// A list may be one reference: its lines are the elements.
-    fn split_reference(&mut self, node: &mut Node, shape: &Shape, full: &str) {
-        if !node
-            .text()
-            .is_some_and(|text| text.starts_with("env:") || text.starts_with("file:"))
-        {
-            return;
-        }
-        self.fetch(node, shape.secret, full);
-        let Some(text) = node.text() else { return };
-        let items = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let items = items.map(|line| Node {
-            through: node.through.clone(),
-            ..Node::new(Value::Text(line.to_owned()), node.origin.clone())
-        });
-        node.value = Value::List(items.collect());
-    }
-
-    /// Paths in the file start at its folder; those of variables and options where the process stands.
-    fn folder_of(&self, node: &Node) -> &Path {
-        if matches!(node.origin, Origin::File(_)) {
-            self.folder
-        } else {
-            Path::new("")
-        }
-    }
-
     fn refuse_kind(&mut self, node: &mut Node, noun: &str, full: &str) {
         if !node.is_broken() {
             let element = if full.ends_with(']') { "an element of " } else { "" };
@@ -337,6 +287,7 @@ impl Reader<'_> {
 
     fn refuse_value(&mut self, node: &mut Node, mistake: Mistake, secret: bool, full: &str) {
         let value = match (&node.through, node.text()) {
+            (Some(through), _) if through.starts_with('$') => format!("the value with {through} in it"),
             (Some(through), _) => format!("the value of {through:?}"),
             _ if secret => String::new(),
             (None, Some(text)) => quoted(text),
@@ -355,7 +306,7 @@ impl Reader<'_> {
         node.value = Value::Broken;
     }
 
-    fn refuse(&mut self, node: &mut Node, full: &str, message: String, hint: &str) {
+    pub(super) fn refuse(&mut self, node: &mut Node, full: &str, message: String, hint: &str) {
         self.findings
             .push(Problem::error(&node.origin, full, message).hint(hint));
         node.value = Value::Broken;

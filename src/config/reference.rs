@@ -29,6 +29,14 @@ pub fn reference() -> String {
          secrets also from the file that PORTCULLIS_TABLE_KEY_FILE names, lists one element a line; \
          PORTCULLIS_CONFIG names the file itself, PORTCULLIS_LOG is short for PORTCULLIS_LOG_LEVEL.",
     );
+    out.push_str("#\n");
+    comment(
+        &mut out,
+        "Texts may also hold variables of the environment, as in \"postgres://app@${DB_HOST}:${DB_PORT:-5432}/app\" or \
+         \"${TIMEOUT}ms\": ${NAME:-text} stands for the text where NAME is not set, $${ for ${ itself. Keys below \
+         [when.NAME.value] come over the others where the variable NAME has this value, as in \
+         [when.NODE_ENV.development.session].",
+    );
     write_keys(&mut out, keys::root());
     for key in keys::root().keys {
         match key.kind {

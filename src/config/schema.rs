@@ -10,13 +10,15 @@ use super::shape::Shape;
 use super::tree;
 use super::tree::Node;
 use super::tree::Value as TreeValue;
+use super::when;
 use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 
 /// What durations and references look like.
-const DURATION: &str = "^([0-9]+(ms|s|m|h|d)|env:.+|file:.+)$";
-const SIZE: &str = "^([0-9]+(B|KiB|MiB|GiB|TiB)|env:.+|file:.+)$";
+const DURATION: &str = "^([0-9]+(ms|s|m|h|d)|(env|file):.+|.*\\$\\{.+)$";
+const SIZE: &str = "^([0-9]+(B|KiB|MiB|GiB|TiB)|(env|file):.+|.*\\$\\{.+)$";
+const REFERENCE: &str = "^(env|file):.|\\$\\{.";
 
 /// JSON Schema (2020-12) of the configuration file. Keys that are not available yet are not in it.
 #[must_use]
@@ -28,8 +30,22 @@ pub fn schema() -> String {
             json!("https://json-schema.org/draft/2020-12/schema"),
         );
         object.insert("title".to_owned(), json!("Portcullis configuration"));
+        if let Some(Value::Object(properties)) = object.get_mut("properties") {
+            properties.insert(when::NAME.to_owned(), chosen());
+        }
     }
     format!("{schema:#}\n")
+}
+
+/// Tables by variable and value.
+fn chosen() -> Value {
+    let keys = json!({ "type": "object" });
+    let values = json!({ "type": "object", "additionalProperties": keys });
+    json!({
+        "type": "object",
+        "additionalProperties": values,
+        "description": "Keys that come over the others where an environment variable has this value.",
+    })
 }
 
 fn table(table: &Table) -> Value {
@@ -80,13 +96,13 @@ fn kind(kind_of: &Kind) -> Value {
 
 fn text(shape: &Shape) -> Value {
     match shape.pattern {
-        Some(pattern) => json!({ "type": "string", "anyOf": [{ "pattern": pattern }, { "pattern": "^(env|file):." }] }),
+        Some(pattern) => json!({ "type": "string", "anyOf": [{ "pattern": pattern }, { "pattern": REFERENCE }] }),
         None => json!({ "type": "string" }),
     }
 }
 
 fn word(words: &Words) -> Value {
-    json!({ "type": "string", "anyOf": [{ "enum": words.now }, { "pattern": "^(env|file):." }] })
+    json!({ "type": "string", "anyOf": [{ "enum": words.now }, { "pattern": REFERENCE }] })
 }
 
 fn json_of(node: &Node) -> Value {

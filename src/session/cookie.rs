@@ -71,12 +71,14 @@ impl From<SameSite> for cookie::SameSite {
 }
 
 impl CookieSettings {
-    /// The `Set-Cookie` value that gives `value` to a browser on `host` for `max_age`. A secret when `value` is one.
+    /// The `Set-Cookie` value that gives `value` to a browser on `host` for `max_age`, rounded up to whole seconds: no
+    /// browser drops it before its session ends. A secret when `value` is one.
     #[must_use]
     pub fn set(&self, value: &str, host: &str, https: bool, max_age: Duration) -> String {
         let mut cookie = self.bare(value, https);
+        let seconds = max_age.as_secs().saturating_add(u64::from(max_age.subsec_nanos() > 0));
         cookie.set_max_age(cookie::time::Duration::seconds(
-            i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX),
+            i64::try_from(seconds).unwrap_or(i64::MAX),
         ));
         if let Some(domain) = self.covering(host).max_by_key(|domain| domain.len()) {
             cookie.set_domain(domain.to_owned());
@@ -192,6 +194,13 @@ mod tests {
         assert!(!settings.set("v", "h", false, Duration::ZERO).contains("Secure"));
         let line = settings.set("v", "h", true, Duration::ZERO);
         assert!(line.contains("Secure") && line.contains("SameSite=Strict"));
+    }
+
+    #[test]
+    fn a_cookie_never_ends_before_its_session() {
+        let line = |life| settings("s", &[]).set("v", "h", true, life);
+        assert!(line(Duration::from_millis(59_001)).contains("Max-Age=60"));
+        assert!(line(Duration::from_mins(1)).contains("Max-Age=60"));
     }
 
     #[test]

@@ -127,6 +127,51 @@ fn features_that_come_later_are_refused_by_name() {
 }
 
 #[test]
+fn variables_inside_a_text_are_named_and_nothing_around_them() {
+    let environment = [("TIMEOUT", "24h"), ("PORT", "many"), ("EMPTY", ""), ("MANY", "no")];
+    let texts = [
+        "[session]\nidle_timeout = \"${TIMEOUT}ms\"\nlifetime = \"${NOT_SET}ms\"",
+        "[session]\ncookie = \"${EMPTY}\"\ntoken_prefix = \"${NAME\"\nsame_site = \"${}\"",
+        "[store]\nurl = \"postgres://u:hunter2@h:${PORT}/d\"",
+        "[store]\nurl = \"postgres://u:hunter2@h:${EMPTY}/d\"",
+        "[store]\nurl = \"postgres://u:${PASSWORD:-hunter2}@h/${\"",
+        "[store]\nmax_connections = \"env:MANY\"\nmigrate = \"${MANY}\"",
+        "[session]\nsecrets = [\"short ${TIMEOUT}\"]\nsecure = \"${MANY}\"",
+        "[session]\nsecrets = [\"file:${MANY}/session.secret\"]",
+    ];
+    let told = texts.iter().fold(String::new(), |mut all, text| {
+        let _ = write!(all, "{}----\n\n", told_with(&format!("{WHOLE}{text}\n"), &environment));
+        all
+    });
+    assert!(!told.contains("hunter2") && !told.contains("24h"), "{told}");
+    assert_snapshot!(told);
+}
+
+#[test]
+fn keys_that_a_variable_chooses_are_checked_whether_they_are_chosen_or_not() {
+    let both = "[when.MODE.a.session]\nidle_timeuot = \"1h\"\n[when.MODE.b.session]\nsecrets = [\"hunter2\"]\nsame_site = \"laxx\"";
+    let texts = [
+        (both, "a"),
+        (both, "b"),
+        ("[when.MODE.a]\nworkers = 1\n[when.MODE.b]\nworkers = 2", "c"),
+        ("[when.MODE]\na = \"hunter2\"", "a"),
+        ("[when]\nMODE = 1", "a"),
+        ("[when.MODE.a.when.MODE.b]\nworkers = 0", "a"),
+        ("[[when.MODE.a.listener]]\ncertificates = \"local\"", "b"),
+    ];
+    let told = texts.iter().fold(String::new(), |mut all, (text, mode)| {
+        let _ = write!(
+            all,
+            "{}----\n\n",
+            told_with(&format!("{WHOLE}{text}\n"), &[("MODE", mode)])
+        );
+        all
+    });
+    assert!(!told.contains("hunter2"), "{told}");
+    assert_snapshot!(told);
+}
+
+#[test]
 fn values_of_another_kind_are_refused() {
     assert_snapshot!(
         told_of_tables(&[

@@ -13,6 +13,7 @@ use portcullis::proxy::Access;
 use portcullis::proxy::HostPattern;
 use portcullis::proxy::PathPattern;
 use portcullis::proxy::Preset;
+use portcullis::session::SameSite;
 use portcullis::session::Secure;
 use portcullis::store::Place;
 use portcullis::web::Purpose;
@@ -247,6 +248,73 @@ fn options_come_before_the_environment_and_the_environment_before_the_file() {
 }
 
 #[test]
+fn texts_hold_variables_of_the_environment() {
+    let text = format!(
+        "{WHOLE}set_headers = {{ \"X-Cost\" = \"$5 and $${{HOST}}\" }}\n\
+         [store]\nurl = \"postgres://u@${{HOST}}:${{PORT:-5434}}/d\"\nmax_connections = \"env:MOST\"\nmigrate = \"${{MIGRATE}}\"\n\
+         [session]\nsecrets = [\"env:SECRET\"]\nsecure = \"${{SECURE}}\"\nidle_timeout = \"${{TIMEOUT:-1}}ms\"\n"
+    );
+    let environment = [
+        ("HOST", "db"),
+        ("MOST", "3"),
+        ("MIGRATE", "false"),
+        ("SECURE", "true"),
+        ("TIMEOUT", "86400000"),
+        ("SECRET", "${HOST}: what stands in a variable is not read again"),
+        ("PORTCULLIS_PORTAL_NAME", "${HOST}"),
+    ];
+    let loaded = load_with(&text, &environment).unwrap();
+    let config = &loaded.config;
+    let Place::Postgres { url, .. } = &config.store.place else {
+        panic!("not Postgres")
+    };
+    assert_eq!(url.expose_secret(), "postgres://u@db:5434/d");
+    assert_eq!((config.store.max_connections, config.store.migrate), (3, false));
+    assert_eq!(config.session.cookie.secure, Secure::Always);
+    assert_eq!(config.session.idle_timeout, Duration::from_hours(24));
+    assert_eq!(config.session.secrets[0].expose_secret()[..8], *b"${HOST}:");
+    assert_eq!(config.portal.name.as_deref(), Some("${HOST}"));
+    assert_eq!(config.proxy.routes[0].set_headers[0].1, "$5 and ${HOST}");
+    let shown = config::show(&loaded, true);
+    assert!(shown.contains("idle_timeout = \"86400000ms\""), "{shown}");
+    assert!(
+        shown.contains("through ${TIMEOUT}") && shown.contains("url = \"(secret)\""),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_variable_chooses_keys_that_come_over_the_others() {
+    let text = format!(
+        "workers = 1\n{WHOLE}[session]\ncookie = \"s\"\nsame_site = \"none\"\n[when.MODE.development]\nworkers = 2\n\
+         [when.MODE.development.session]\nsecure = \"auto\"\nsame_site = \"lax\"\n\
+         [[when.MODE.development.listener]]\naddress = \"127.0.0.1:3000\"\n\
+         [when.MODE.production]\n[when.MODE.elsewhere.store]\nurl = \"env:NOWHERE\"\n"
+    );
+    let chosen = |environment: &[(&str, &str)]| {
+        let config = load_with(&text, environment).unwrap().config;
+        let secure = config.session.cookie.secure;
+        (
+            config.net.workers,
+            secure,
+            config.session.cookie.same_site,
+            config.net.listeners[0].address.port(),
+        )
+    };
+    let base = (1, Secure::Always, SameSite::None, 8443);
+    let development = (2, Secure::Auto, SameSite::Lax, 3000);
+    assert_eq!(chosen(&[]), base, "without the variable, nothing comes over the file");
+    assert_eq!(chosen(&[("MODE", "production")]), base);
+    assert_eq!(chosen(&[("MODE", "development")]), development);
+    let over = [("MODE", "development"), ("PORTCULLIS_WORKERS", "3")];
+    assert_eq!(chosen(&over).0, 3, "variables of ours come over everything in the file");
+    assert!(
+        load_with(&text, &[("MODE", "elsewhere")]).is_err(),
+        "what is chosen is fetched"
+    );
+}
+
+#[test]
 fn names_that_orchestrators_set_for_a_service_are_nobodys_mistake() {
     let environment = [
         ("PORTCULLIS_SERVICE_HOST", "10.0.0.1"),
@@ -431,6 +499,14 @@ fn every_line_of_the_reference_that_is_commented_out_is_a_good_one() {
 fn every_shipped_example_is_a_good_configuration() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("session.secret"), SECRET).unwrap();
+    let environment = [
+        (
+            "DATABASE_URL",
+            "postgresql://app:pass%40word@db.internal:5432/app?sslmode=require",
+        ),
+        ("SESSION_SECRET", SECRET),
+        ("ADMIN_TOKEN", "fedcba9876543210fedcba9876543210"),
+    ];
     let mut seen = 0;
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/config/examples")).unwrap() {
         let shipped = entry.unwrap().path();
@@ -438,6 +514,7 @@ fn every_shipped_example_is_a_good_configuration() {
         std::fs::copy(&shipped, &path).unwrap();
         match config::load(Sources {
             text: Text::File(path),
+            environment: Environment::from_pairs(environment),
             ..Sources::default()
         }) {
             Ok(loaded) => assert!(loaded.warnings.is_empty(), "{}: {}", shipped.display(), loaded.warnings),
@@ -445,7 +522,7 @@ fn every_shipped_example_is_a_good_configuration() {
         }
         seen += 1;
     }
-    assert_eq!(seen, 4);
+    assert_eq!(seen, 9);
     assert!(load_with(config::init(), &[]).unwrap().warnings.is_empty());
 }
 

@@ -7,6 +7,7 @@ mod commands;
 mod config_messages;
 mod config_settings;
 mod connections;
+mod deployments;
 mod head_guard;
 mod hostile;
 mod logging;

@@ -1,0 +1,112 @@
+//! `separate-front-end.toml`: an API for a front end on another site, behind a balancer; a developer's machine, too.
+
+use super::claims;
+use super::place::{Place, Reach, Shipped, USER, attributes};
+
+const HOST: &str = "api.example.com";
+const SHIPPED: Shipped = Shipped {
+    name: "separate-front-end",
+    reach: Reach::Balancer(HOST),
+    cookie: "session",
+    schema: "portcullis",
+};
+
+#[tokio::test]
+async fn sessions_survive_kill_and_restart() {
+    claims::survives_kill_and_restart(&Place::new(SHIPPED).prepared()).await;
+}
+
+#[tokio::test]
+async fn several_instances_on_one_database_need_no_affinity() {
+    claims::instances_need_no_affinity(&Place::new(SHIPPED).prepared()).await;
+}
+
+#[tokio::test]
+async fn invalid_and_expired_sessions_are_refused_swept_or_not() {
+    claims::invalid_and_expired_are_refused(&Place::new(SHIPPED).prepared()).await;
+}
+
+#[tokio::test]
+async fn in_production_the_cookie_is_secure_and_goes_with_requests_from_other_sites() {
+    for mode in [None, Some("production")] {
+        let mut place = Place::new(SHIPPED).prepared();
+        if let Some(mode) = mode {
+            place.set("NODE_ENV", mode);
+        }
+        let gateway = place.start();
+        let line = place.browser(&gateway).await.sign_in(USER).await;
+        let expected = ["HttpOnly", "Max-Age=604800", "Path=/", "SameSite=None", "Secure"];
+        assert_eq!(attributes(&line), expected, "{mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn in_development_the_cookie_is_lax_and_works_over_plain_http() {
+    let mut place = Place::new(SHIPPED).prepared();
+    place.set("NODE_ENV", "development");
+    place.set("API_HOST", "localhost");
+    place.unset("PORTCULLIS_TRUST_PROXIES");
+    let gateway = place.start();
+    let mut browser = place.browser_by(&gateway, Reach::Http("localhost")).await;
+    let line = browser.sign_in(USER).await;
+    assert_eq!(
+        attributes(&line),
+        ["HttpOnly", "Max-Age=604800", "Path=/", "SameSite=Lax"]
+    );
+    claims::assert_signed_in(&place, &mut browser, "over plain http").await;
+}
+
+#[test]
+fn a_mode_that_the_file_does_not_know_is_a_fault_at_start() {
+    let mut place = Place::new(SHIPPED);
+    place.set("NODE_ENV", "prodution");
+    let end = place.try_start().err().expect("it must not start");
+    assert_eq!(end.code, Some(2), "{}", end.stderr);
+    assert!(end.stderr.contains("\"development\", \"production\""), "{}", end.stderr);
+}
+
+#[test]
+fn a_secret_under_32_bytes_is_a_fault_at_start() {
+    claims::short_secrets_are_refused(&mut Place::new(SHIPPED));
+}
+
+#[tokio::test]
+async fn the_start_is_told_without_a_secret() {
+    let place = Place::new(SHIPPED).prepared();
+    let gateway = place.start();
+    claims::start_is_told(
+        &place,
+        &gateway,
+        &["\"session\"", "\"always\"", "\"none\"", "127.0.0.1/32"],
+    );
+}
+
+#[tokio::test]
+async fn deleting_a_user_deletes_the_sessions() {
+    let place = Place::new(SHIPPED).prepared();
+    place.add_user("bob", &[]);
+    let gateway = place.start();
+    let mut ada = place.signed_in(&gateway).await;
+    let mut bob = place.browser(&gateway).await;
+    bob.sign_in("bob").await;
+    assert_eq!(place.rows(), 2);
+    place.sql("DELETE FROM portcullis.users WHERE username = 'bob'");
+    assert_eq!(place.rows(), 1, "the rows went with their user");
+    bob.until(claims::TARGET, 401).await;
+    claims::assert_signed_in(&place, &mut ada, "somebody else").await;
+}
+
+#[tokio::test]
+async fn sessions_are_found_by_index() {
+    let place = Place::new(SHIPPED).prepared();
+    let uses_index = |filter: &str| {
+        let plan = place.sql(&format!(
+            "SET enable_seqscan = off; EXPLAIN SELECT * FROM portcullis.sessions WHERE {filter}"
+        ));
+        assert!(plan.contains("Index"), "{filter}: {plan}");
+    };
+    uses_index("digest = '\\x00'");
+    uses_index("public_id = '00000000-0000-0000-0000-000000000000'");
+    uses_index("user_id = '00000000-0000-0000-0000-000000000000'");
+    uses_index("sweep_at < now()");
+}
