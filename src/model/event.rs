@@ -8,6 +8,8 @@ pub enum EventKind {
     LoginSucceeded,
     /// A log-in was refused.
     LoginFailed,
+    /// A user gave the device of a session a name.
+    DeviceNamed,
     /// A session was ended by its user.
     LoggedOut,
     /// A session was ended by somebody else.
@@ -35,6 +37,7 @@ impl EventKind {
         match self {
             Self::LoginSucceeded => "login_succeeded",
             Self::LoginFailed => "login_failed",
+            Self::DeviceNamed => "device_named",
             Self::LoggedOut => "logged_out",
             Self::SessionEnded => "session_ended",
             Self::SessionConflict => "session_conflict",

@@ -1,17 +1,15 @@
-//! Bodies on their way through: bounded, under deadlines, never collected.
+//! Bodies of requests on their way through, and what bodies in both directions share: bounded, under deadlines, never
+//! collected.
 
 use super::clean::Firewall;
-use super::trip::Trip;
 use super::upload::Upload;
 use super::upload::UploadEnd;
-use super::upstream::Lease;
 use crate::web::BoxError;
 use bytes::Bytes;
 use http_body::Body;
 use http_body::Frame;
 use http_body::SizeHint;
 use hyper::body::Incoming;
-use prometheus_client::metrics::gauge::Gauge;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,8 +18,6 @@ use std::task::Poll;
 use std::task::ready;
 use std::time::Duration;
 use tokio::time::Sleep;
-use tokio_util::sync::CancellationToken;
-use tokio_util::sync::WaitForCancellationFutureOwned;
 
 /// A request's body on its way to the application.
 pub enum Inbound {
@@ -76,7 +72,7 @@ impl Streaming {
         }
         let Poll::Ready(next) = Pin::new(&mut self.body).poll_frame(cx) else {
             self.upload.wait(cx.waker());
-            ready!(self.pause.poll_over(cx));
+            ready!(self.pause.poll_over(None, cx));
             return self.fail(UploadEnd::Stalled, "the client stopped sending");
         };
         self.pause.moved();
@@ -134,223 +130,60 @@ impl Body for Inbound {
 }
 
 /// The deadline between two pieces of a body. Costs nothing while pieces are at hand.
-struct Pause {
+pub(super) struct Pause {
     limit: Option<Duration>,
+    /// How much of the limit was waited for with an earlier timer.
+    waited: Duration,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
+/// Why a wait for the next piece was interrupted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waited {
+    /// Nothing has moved for longer than the limit.
+    TooLong,
+    /// Nothing has moved for as long as was asked.
+    Asked,
+}
+
 impl Pause {
-    const fn new(limit: Option<Duration>) -> Self {
-        Self { limit, timer: None }
+    pub(super) const fn new(limit: Option<Duration>) -> Self {
+        Self {
+            limit,
+            waited: Duration::ZERO,
+            timer: None,
+        }
     }
 
-    fn moved(&mut self) {
+    pub(super) fn moved(&mut self) {
         self.timer = None;
+        self.waited = Duration::ZERO;
     }
 
-    /// Ready when nothing has moved for longer than the limit.
-    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(limit) = self.limit else { return Poll::Pending };
-        self.timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)))
-            .as_mut()
-            .poll(cx)
+    /// Ready when nothing has moved for longer than the limit, or once for `asked`, where that is sooner.
+    pub(super) fn poll_over(&mut self, asked: Option<Duration>, cx: &mut Context<'_>) -> Poll<Waited> {
+        let left = self.limit.map(|limit| limit.saturating_sub(self.waited));
+        let sooner = asked.filter(|asked| left.is_none_or(|left| *asked < left));
+        let Some(wait) = sooner.or(left) else {
+            return Poll::Pending;
+        };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(wait)));
+        ready!(timer.as_mut().poll(cx));
+        if sooner.is_some() {
+            self.timer = None;
+            self.waited = wait;
+            return Poll::Ready(Waited::Asked);
+        }
+        Poll::Ready(Waited::TooLong)
     }
 }
 
-fn clean_frame(frame: Frame<Bytes>, firewall: &Firewall) -> Frame<Bytes> {
+pub(super) fn clean_frame(frame: Frame<Bytes>, firewall: &Firewall) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
             firewall.clean_trailers(&mut trailers);
             Frame::trailers(trailers)
         }
         Err(data) => data,
-    }
-}
-
-/// An answer's body on its way to the client, with the trip that ends with it.
-pub struct Outgoing {
-    content: Content,
-    trip: Option<Box<Trip>>,
-}
-
-enum Content {
-    Whole(Bytes),
-    Relay(Box<Relay>),
-}
-
-/// An application's answer.
-struct Relay {
-    body: Incoming,
-    pause: Pause,
-    lease: Option<Lease>,
-    firewall: Arc<Firewall>,
-    ending: Option<Ending>,
-}
-
-/// What ends a stream of events besides the application.
-struct Ending {
-    expiry: Option<Pin<Box<Sleep>>>,
-    stop: Pin<Box<WaitForCancellationFutureOwned>>,
-    open: Gauge,
-}
-
-impl Ending {
-    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let expired = self
-            .expiry
-            .as_mut()
-            .is_some_and(|expiry| expiry.as_mut().poll(cx).is_ready());
-        if expired {
-            Poll::Ready(())
-        } else {
-            self.stop.as_mut().poll(cx)
-        }
-    }
-}
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        self.open.dec();
-    }
-}
-
-impl Outgoing {
-    /// An answer of our own.
-    #[must_use]
-    pub const fn whole(bytes: Bytes) -> Self {
-        Self {
-            content: Content::Whole(bytes),
-            trip: None,
-        }
-    }
-
-    /// An application's answer; `idle` is the most that may pass between two pieces. The connection goes back to its
-    /// pool when the body ended.
-    #[must_use]
-    pub fn relay(body: Incoming, idle: Option<Duration>, mut lease: Lease, firewall: Arc<Firewall>) -> Self {
-        if body.is_end_stream() {
-            lease.give_back();
-            return Self::whole(Bytes::new());
-        }
-        let relay = Relay {
-            body,
-            pause: Pause::new(idle),
-            lease: Some(lease),
-            firewall,
-            ending: None,
-        };
-        Self {
-            content: Content::Relay(Box::new(relay)),
-            trip: None,
-        }
-    }
-
-    /// A stream of events: it ends cleanly when the process stops or the session ends, and `open` counts it while it lives.
-    #[must_use]
-    pub fn ending_with(mut self, stop: CancellationToken, session_ends_in: Option<Duration>, open: Gauge) -> Self {
-        if let Content::Relay(relay) = &mut self.content {
-            open.inc();
-            let expiry = session_ends_in.map(|left| Box::pin(tokio::time::sleep(left)));
-            relay.ending = Some(Ending {
-                expiry,
-                stop: Box::pin(stop.cancelled_owned()),
-                open,
-            });
-        }
-        self
-    }
-
-    /// The trip ends when this body does.
-    #[must_use]
-    pub fn followed_by(mut self, trip: Box<Trip>) -> Self {
-        self.trip = Some(trip);
-        self
-    }
-
-    fn finish(&mut self) {
-        if let Some(mut trip) = self.trip.take() {
-            trip.complete();
-        }
-    }
-}
-
-impl Relay {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Poll::Ready(next) = Pin::new(&mut self.body).poll_frame(cx) else {
-            if self
-                .ending
-                .as_mut()
-                .is_some_and(|ending| ending.poll_over(cx).is_ready())
-            {
-                self.lease = None;
-                return Poll::Ready(None);
-            }
-            ready!(self.pause.poll_over(cx));
-            self.lease = None;
-            return Poll::Ready(Some(Err("the application stopped sending".into())));
-        };
-        self.pause.moved();
-        let ended = next.is_none() || self.body.is_end_stream();
-        let frame = next.map(|frame| {
-            frame
-                .map(|frame| clean_frame(frame, &self.firewall))
-                .map_err(BoxError::from)
-        });
-        match &frame {
-            // A truncated answer must not look complete: the error aborts the client's connection or stream.
-            Some(Err(_)) => self.lease = None,
-            _ if ended => {
-                if let Some(mut lease) = self.lease.take() {
-                    lease.give_back();
-                }
-            }
-            _ => {}
-        }
-        Poll::Ready(frame)
-    }
-}
-
-impl Body for Outgoing {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        let frame = match &mut this.content {
-            Content::Whole(bytes) if bytes.is_empty() => None,
-            Content::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
-            Content::Relay(relay) => ready!(relay.poll(cx)),
-        };
-        if let (Some(trip), Some(Ok(frame))) = (&mut this.trip, &frame) {
-            trip.sent(frame.data_ref().map_or(0, Bytes::len));
-        }
-        if frame.is_none() || this.is_end_stream() {
-            this.finish();
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.content {
-            Content::Whole(bytes) => bytes.is_empty(),
-            Content::Relay(relay) => relay.body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.content {
-            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Content::Relay(relay) => relay.body.size_hint(),
-        }
-    }
-}
-
-impl Drop for Outgoing {
-    fn drop(&mut self) {
-        // hyper never polls a body that says at once that it is over.
-        if self.is_end_stream() {
-            self.finish();
-        }
     }
 }

@@ -1,8 +1,8 @@
-use super::body::Outgoing;
 use super::clean::Firewall;
 use super::gate::Pass;
 use super::identity::Profile;
 use super::intake::Client;
+use super::outgoing::Outgoing;
 use super::own::Refused;
 use super::own::without_body;
 use super::refusal::Refusal;
@@ -14,7 +14,6 @@ use super::trip::Trip;
 use super::upstream::Upstream;
 use crate::portal;
 use crate::session::CookieSettings;
-use crate::session::Live;
 use crate::session::Local;
 use crate::session::Sessions;
 use crate::telemetry::AccessLog;
@@ -36,7 +35,6 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// What the proxy is given by the rest of the system.
@@ -76,6 +74,7 @@ pub struct Shared {
     pub(super) stop_streams: CancellationToken,
     pub(super) upgrades: Gauge,
     pub(super) events: Gauge,
+    pub(super) bodies: Gauge,
     refusals: HashMap<&'static str, Counter>,
     portal_metrics: RouteMetrics,
     admin_metrics: RouteMetrics,
@@ -126,6 +125,7 @@ impl Shared {
             no_route: metrics.route("none"),
             upgrades: metrics.stream("upgrade"),
             events: metrics.stream("events"),
+            bodies: metrics.stream("body"),
             stop_streams: around.stop_streams.clone(),
             firewall: Arc::new(firewall),
             settings,
@@ -171,15 +171,6 @@ impl Core {
 
     pub(super) fn upstream(&self, route: &Route) -> Option<&Upstream> {
         self.upstreams.get(route.settings.upstream?)
-    }
-
-    /// How long a session goes on from now.
-    pub(super) fn left_of(&self, live: &Live) -> Duration {
-        let session = &live.entry.session;
-        session
-            .expires_at
-            .min(session.ends_at)
-            .since(self.shared.around.sessions.now())
     }
 
     /// A new trip. Ids are a random seed, the core and a counter, mixed so that neighbours look nothing alike.

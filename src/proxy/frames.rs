@@ -33,6 +33,19 @@ impl Frames {
         }
     }
 
+    /// How many of `bytes`, which come next, belong to the frame under way; all of them when it does not end within them.
+    #[must_use]
+    pub fn until_boundary(mut self, bytes: &[u8]) -> usize {
+        let mut seen = 0;
+        while seen < bytes.len() && !self.at_boundary() {
+            let payload = usize::try_from(self.payload_left).unwrap_or(usize::MAX);
+            let step = payload.clamp(1, bytes.len() - seen);
+            self.follow(&bytes[seen..seen + step]);
+            seen += step;
+        }
+        seen
+    }
+
     /// Whether a new frame may be written here.
     #[must_use]
     pub const fn at_boundary(&self) -> bool {
@@ -119,6 +132,12 @@ mod tests {
             for (length, masked) in lengths {
                 stream.extend(frame(length, masked));
                 boundaries.push(stream.len());
+            }
+            for at in 1..stream.len().min(400) {
+                let mut frames = Frames::default();
+                frames.follow(&stream[..at]);
+                let next = boundaries.iter().copied().find(|boundary| *boundary >= at).unwrap_or(stream.len());
+                prop_assert_eq!(frames.until_boundary(&stream[at..]), next - at);
             }
             let mut seen = 0;
             for piece in stream.chunks(cut) {

@@ -82,7 +82,8 @@ fn without_session(arrived: &Arrived, rule: &RouteSettings) -> Result<Option<Pas
 
 fn judge(identified: Identified, rule: &RouteSettings) -> Result<Pass, Refusal> {
     match identified {
-        Identified::Live(live) => check_user(&live.entry.user, rule).map(|()| Pass::User(live)),
+        Identified::Live(live) if allows(&live.entry.user, rule) => Ok(Pass::User(live)),
+        Identified::Live(_) => Err(Refusal::Forbidden("not_a_member")),
         Identified::Unavailable => Err(Refusal::Unavailable),
         Identified::Conflict => Err(Refusal::Conflict),
         Identified::Anonymous | Identified::Dead if rule.access == Access::Optional => Ok(Pass::Anonymous),
@@ -117,18 +118,13 @@ impl<'a> Values<'a> {
     }
 }
 
-/// With `groups` and `users` both, either is enough: each names people who may pass.
-fn check_user(user: &User, rule: &RouteSettings) -> Result<(), Refusal> {
-    if rule.groups.is_empty() && rule.users.is_empty() {
-        return Ok(());
-    }
-    let member = user.groups.iter().any(|group| rule.groups.contains(group));
-    let named = rule.users.iter().any(|name| name == user.username.as_str());
-    if member || named {
-        Ok(())
-    } else {
-        Err(Refusal::Forbidden("not_a_member"))
-    }
+/// Whether the rule lets this user pass. With `groups` and `users` both, either is enough: each names people who may.
+#[must_use]
+pub fn allows(user: &User, rule: &RouteSettings) -> bool {
+    let narrowed = !rule.groups.is_empty() || !rule.users.is_empty();
+    let member = || user.groups.iter().any(|group| rule.groups.contains(group));
+    let named = || rule.users.iter().any(|name| name == user.username.as_str());
+    !narrowed || member() || named()
 }
 
 /// A pre-flight has no body (Fetch, 4.8): what carries one would bring it to the application without a session.

@@ -9,6 +9,7 @@ use super::settings::IdentitySettings;
 use super::settings::Preset;
 use crate::model::Session;
 use crate::model::User;
+use crate::session::Entry;
 use crate::web::UpgradeHold;
 use bytes::Bytes;
 use http::HeaderName;
@@ -16,6 +17,7 @@ use http::HeaderValue;
 use http::Request;
 use hyper::body::Incoming;
 use std::fmt::Write;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
@@ -29,6 +31,8 @@ pub struct Stamped {
     pub hold: Option<UpgradeHold>,
     /// The client asks for a WebSocket.
     pub websocket: bool,
+    /// The session that it passes with.
+    pub entry: Option<Arc<Entry>>,
 }
 
 /// What a route's application is told: header names and templates.
@@ -214,7 +218,8 @@ pub fn stamp(cleaned: Cleaned, route: &Route) -> Stamped {
     for (name, value) in &route.fixed_headers {
         headers.insert(name.clone(), value.clone());
     }
-    if let Pass::User(live) = &pass {
+    let mut entry = None;
+    if let Pass::User(live) = pass {
         let ready = live
             .entry
             .derived(route.profile.key, |session, user| route.profile.build(session, user));
@@ -227,12 +232,14 @@ pub fn stamp(cleaned: Cleaned, route: &Route) -> Stamped {
                 HeaderValue::from(age.as_secs()),
             );
         }
+        entry = Some(live.entry);
     }
     Stamped {
         request,
         client,
         hold,
         websocket,
+        entry,
     }
 }
 

@@ -11,13 +11,17 @@
 mod body;
 mod clean;
 mod core;
+mod ending;
+mod events;
 mod frames;
 mod framing;
 mod gate;
 mod identity;
 mod intake;
 mod names;
+mod outgoing;
 mod own;
+mod owner;
 mod path;
 mod refusal;
 mod route;
@@ -30,14 +34,15 @@ mod upstream;
 pub use self::core::Core;
 pub use self::core::Shared;
 pub use self::core::Surroundings;
-pub use body::Outgoing;
 pub use names::IDENTITY as IDENTITY_HEADERS;
+pub use outgoing::Outgoing;
 pub use refusal::Refusal;
 pub use settings::{
     Access, Balance, Encoding, HostPattern, IdentitySettings, PathCase, PathPattern, Preset, RouteSettings,
     ServerAddress, Settings, UpstreamSettings,
 };
 
+use crate::session::Entry;
 use crate::telemetry::UpstreamFailure;
 use crate::web::Arrival;
 use crate::web::Peer;
@@ -45,6 +50,9 @@ use crate::web::Purpose;
 use crate::web::UpgradeHold;
 use body::Inbound;
 use bytes::Bytes;
+use ending::Bond;
+use ending::Ending;
+use ending::Short;
 use gate::Pass;
 use http::Request;
 use http::Response;
@@ -57,6 +65,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use identity::Stamped;
 use intake::Arrived;
+use owner::Owner;
 use path::DecisionPath;
 use route::Route;
 use route::Target;
@@ -97,7 +106,7 @@ pub fn handle(
     }
 }
 
-async fn journey(core: &Core, next: Next, trip: &mut Trip) -> Result<Response<Outgoing>, Refusal> {
+async fn journey(core: &Rc<Core>, next: Next, trip: &mut Trip) -> Result<Response<Outgoing>, Refusal> {
     let Departure { sending, back, route } = match next {
         Next::Go(departure) => *departure,
         Next::Ask(arrived, route) => Box::pin(look_up(core, *arrived, route, trip)).await?,
@@ -109,7 +118,8 @@ async fn journey(core: &Core, next: Next, trip: &mut Trip) -> Result<Response<Ou
     let upstream = core.upstream(&route).ok_or(Refusal::NoRoute)?;
     let answered = upstream.send(sending).await?;
     trip.answered_by(answered.lease.server_name());
-    back.relay(core, answered, upstream.idle())
+    let idle = upstream.idle();
+    back.relay(core, route, answered, idle)
 }
 
 /// What a request that arrived needs next.
@@ -167,10 +177,6 @@ fn find(core: &Core, arrived: &Arrived) -> Result<Target, Refusal> {
 fn depart(core: &Core, arrived: Arrived, pass: Pass, route: Arc<Route>, trip: &mut Trip) -> Result<Departure, Refusal> {
     let shared = core.shared();
     trip.passes_as(&pass);
-    let session_ends_in = match &pass {
-        Pass::User(live) => Some(core.left_of(live)),
-        Pass::Anonymous | Pass::Preflight => None,
-    };
     let cleaned = clean::clean(arrived, pass, &shared.firewall);
     let stamped = identity::stamp(cleaned, &route);
     let Stamped {
@@ -178,6 +184,7 @@ fn depart(core: &Core, arrived: Arrived, pass: Pass, route: Arc<Route>, trip: &m
         client,
         hold,
         websocket,
+        entry,
     } = stamped;
     let on_client = websocket.then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
@@ -190,7 +197,7 @@ fn depart(core: &Core, arrived: Arrived, pass: Pass, route: Arc<Route>, trip: &m
         .headers_mut()
         .insert(http::header::HOST, core::host_value(&client)?);
     framing::write_anew(request.headers_mut(), upload.is_some());
-    let private = session_ends_in.is_some() && route.settings.cache_private;
+    let private = entry.is_some() && route.settings.cache_private;
     let sending = Sending {
         request,
         upload,
@@ -200,7 +207,7 @@ fn depart(core: &Core, arrived: Arrived, pass: Pass, route: Arc<Route>, trip: &m
         on_client,
         hold,
         peer: client.peer,
-        session_ends_in,
+        entry,
         private,
     };
     Ok(Departure { sending, back, route })
@@ -219,17 +226,23 @@ struct WayBack {
     on_client: Option<OnUpgrade>,
     hold: Option<UpgradeHold>,
     peer: Rc<Peer>,
-    /// How long the session goes on; `None` without one.
-    session_ends_in: Option<Duration>,
+    /// The session that the request passed with.
+    entry: Option<Arc<Entry>>,
     /// Whether the answer is somebody's own.
     private: bool,
 }
 
 impl WayBack {
-    fn relay(self, core: &Core, answered: Answered, idle: Duration) -> Result<Response<Outgoing>, Refusal> {
+    fn relay(
+        self,
+        core: &Rc<Core>,
+        route: Arc<Route>,
+        answered: Answered,
+        idle: Duration,
+    ) -> Result<Response<Outgoing>, Refusal> {
         let Answered { response, lease } = answered;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return self.switch(core, response);
+            return self.switch(core, route, response);
         }
         if !framing::is_clear(response.headers()) {
             return Err(Refusal::Upstream(UpstreamFailure::Invalid));
@@ -243,16 +256,27 @@ impl WayBack {
         }
         parts.version = Version::HTTP_11;
         let kind = parts.headers.get(CONTENT_TYPE);
-        let events = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        let events = kind.is_some_and(|kind| is_event_stream(kind.as_bytes()));
+        let bond = || {
+            let owner = owner_of(core, self.entry, route);
+            match owner {
+                owner if events => Bond::Watched(Ending::of_events(core, owner)),
+                Some(owner) => Bond::Short(Short::new(owner)),
+                None => Bond::Free,
+            }
+        };
         // A stream of events may be silent for as long as it likes; TCP keep-alive notices a server that is gone.
-        let mut body = Outgoing::relay(body, (!events).then_some(idle), lease, Arc::clone(&shared.firewall));
-        if events {
-            body = body.ending_with(shared.stop_streams.clone(), self.session_ends_in, shared.events.clone());
-        }
+        let idle = (!events).then_some(idle);
+        let body = Outgoing::relay(body, idle, lease, Arc::clone(&shared.firewall), bond);
         Ok(Response::from_parts(parts, body))
     }
 
-    fn switch(self, core: &Core, mut response: Response<Incoming>) -> Result<Response<Outgoing>, Refusal> {
+    fn switch(
+        self,
+        core: &Rc<Core>,
+        route: Arc<Route>,
+        mut response: Response<Incoming>,
+    ) -> Result<Response<Outgoing>, Refusal> {
         let shared = core.shared();
         let Some(client) = self.on_client.filter(|_| tunnel::agrees(response.headers())) else {
             return Err(Refusal::Upstream(UpstreamFailure::Invalid));
@@ -263,7 +287,7 @@ impl WayBack {
             client,
             application,
             hold: self.hold,
-            session_ends_in: self.session_ends_in,
+            session: owner_of(core, self.entry, route).map(Owner::watch),
             stop: shared.stop_streams.clone(),
             open: shared.upgrades.clone(),
             peer: self.peer,
@@ -271,6 +295,21 @@ impl WayBack {
         tokio::task::spawn_local(tunnel.run());
         Ok(response.map(|_| Outgoing::whole(Bytes::new())))
     }
+}
+
+fn owner_of(core: &Rc<Core>, entry: Option<Arc<Entry>>, route: Arc<Route>) -> Option<Owner> {
+    entry.map(|entry| Owner {
+        core: Rc::clone(core),
+        entry,
+        route,
+    })
+}
+
+/// Media types are compared without case (RFC 9110, 8.3.1).
+fn is_event_stream(kind: &[u8]) -> bool {
+    const EVENTS: &[u8] = b"text/event-stream";
+    kind.get(..EVENTS.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(EVENTS))
 }
 
 /// The target for the application: the client's own bytes, unless the route cuts or adds a prefix.

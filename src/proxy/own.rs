@@ -1,16 +1,17 @@
 //! Requests that the gateway answers itself: its pages, its health, the way to https.
 
-use super::body::Outgoing;
 use super::core::Core;
 use super::intake;
 use super::intake::Arrived;
 use super::intake::Context;
+use super::outgoing::Outgoing;
 use super::refusal::Refusal;
 use super::trip::Trip;
 use crate::web::Arrival;
 use crate::web::Audience;
 use crate::web::Desk;
 use crate::web::Exchange;
+use crate::web::Flow;
 use crate::web::Scheme;
 use crate::web::own_headers;
 use bytes::Bytes;
@@ -144,9 +145,13 @@ async fn ask(core: &Core, desk: Arc<dyn Desk>, arrived: Arrived) -> Result<Respo
         .around
         .control
         .spawn(async move { desk.answer(exchange).await });
-    let Ok(Ok(answer)) = tokio::time::timeout(ANSWERING, task).await else {
+    let Ok(Ok(mut answer)) = tokio::time::timeout(ANSWERING, task).await else {
         return Err(Refusal::Internal);
     };
+    if let Some(flow) = Flow::detach(&mut answer) {
+        let stop = core.shared().stop_streams.clone();
+        return Ok(answer.map(|_| Outgoing::flow(flow, stop)));
+    }
     Ok(answer.map(|body| Outgoing::whole(if head { Bytes::new() } else { body })))
 }
 

@@ -1,8 +1,8 @@
 //! The one thing that turns into a refusal on the way of a request: a closed list, each with status, public text, log
 //! level and metric label. Detail goes to the log once.
 
-use super::body::Outgoing;
 use super::intake::Context;
+use super::outgoing::Outgoing;
 use crate::portal;
 use crate::portal::Action;
 use crate::portal::ErrorPage;

@@ -4,6 +4,9 @@
 use super::clean::Firewall;
 use super::frames;
 use super::frames::Frames;
+use super::owner::Open;
+use super::owner::Watched;
+use crate::session::StreamEnd;
 use crate::web::Peer;
 use crate::web::UpgradeHold;
 use futures_util::future;
@@ -15,7 +18,6 @@ use hyper::upgrade::OnUpgrade;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use prometheus_client::metrics::gauge::Gauge;
-use std::cell::Cell;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
@@ -30,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 const HANDOVER: Duration = Duration::from_secs(10);
 /// How long a frame under way may take to end before the connection is cut without a Close.
 const LAST_FRAME: Duration = Duration::from_millis(200);
-/// How long writing the Close frames may take.
+/// How long it may take to say Close on both sides and to hear that they are done.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// How long a peer may refuse to take bytes.
 const STALLED: Duration = Duration::from_mins(1);
@@ -42,6 +44,8 @@ const BUFFER: usize = 16 * 1024;
 const GOING_AWAY: u16 = 1001;
 /// RFC 6455, 7.4.1: a rule does not allow it any more.
 const POLICY: u16 = 1008;
+/// The registry of RFC 6455, 11.7: try again later.
+const TRY_AGAIN_LATER: u16 = 1013;
 
 /// What a tunnel needs besides its two ends.
 pub struct Tunnel {
@@ -51,8 +55,8 @@ pub struct Tunnel {
     pub application: OnUpgrade,
     /// Tells the head guard that what follows is no HTTP.
     pub hold: Option<UpgradeHold>,
-    /// How long the session goes on; `None` for nobody's tunnel.
-    pub session_ends_in: Option<Duration>,
+    /// The session it is registered with; `None` for nobody's tunnel.
+    pub session: Option<Watched>,
     /// The process stops and the streams' grace is over.
     pub stop: CancellationToken,
     /// Open tunnels.
@@ -83,7 +87,7 @@ impl Tunnel {
             client,
             application,
             hold,
-            session_ends_in,
+            session,
             stop,
             open,
             peer,
@@ -91,56 +95,123 @@ impl Tunnel {
         if let Some(hold) = &hold {
             hold.tunnel();
         }
-        let handover = async { tokio::try_join!(client, application) };
+        let handover = async {
+            let both = tokio::try_join!(client, application);
+            // The session may have ended while the application made up its mind: then not a byte passes.
+            if let Some(session) = &session {
+                session.settled().await;
+            }
+            both
+        };
         let Ok(Ok((client, application))) = tokio::time::timeout(HANDOVER, handover).await else {
             return;
         };
-        let _open = Open::new(open);
-        relay(client, application, why_it_ends(session_ends_in, stop)).await;
+        let _open = Open::new(&open);
+        relay(client, application, session.as_ref(), &stop).await;
         drop(peer);
     }
 }
 
-async fn why_it_ends(session_ends_in: Option<Duration>, stop: CancellationToken) -> u16 {
-    let expiry = async {
-        match session_ends_in {
-            Some(left) => tokio::time::sleep(left).await,
+async fn why_it_ends(session: Option<&Watched>, stop: &CancellationToken) -> u16 {
+    let session = async {
+        match session {
+            Some(session) => session.ends().await,
             None => std::future::pending().await,
         }
     };
     tokio::select! {
-        () = expiry => POLICY,
+        why = session => match why {
+            StreamEnd::Unavailable => TRY_AGAIN_LATER,
+            _ => POLICY,
+        },
         () = stop.cancelled() => GOING_AWAY,
     }
 }
 
-async fn relay(client: Upgraded, application: Upgraded, end: impl Future<Output = u16>) {
+async fn relay(client: Upgraded, application: Upgraded, session: Option<&Watched>, stop: &CancellationToken) {
     let (mut from_client, mut to_client) = tokio::io::split(TokioIo::new(client));
     let (mut from_application, mut to_application) = tokio::io::split(TokioIo::new(application));
-    let (up, down) = (Cell::new(Frames::default()), Cell::new(Frames::default()));
+    let (mut up, mut down) = (Direction::new(), Direction::new());
     let code = {
+        let passes = || session.is_none_or(Watched::goes_on);
         let both = until_both_end(
-            copy(&mut from_client, &mut to_application, &up),
-            copy(&mut from_application, &mut to_client, &down),
+            copy(&mut from_client, &mut to_application, &mut up, passes),
+            copy(&mut from_application, &mut to_client, &mut down, || true),
         );
         tokio::select! {
+            biased;
+            code = why_it_ends(session, stop) => code,
             () = both => return,
-            code = end => code,
         }
     };
     // The client's bytes stop at once. What the application has begun to say may end, then each side hears a Close.
-    let _ = tokio::time::timeout(LAST_FRAME, finish_frame(&mut from_application, &mut to_client, &down)).await;
-    let goodbye = async {
-        if down.get().at_boundary() {
-            to_client.write_all(&frames::close(code)).await?;
-        }
-        if up.get().at_boundary() {
-            to_application.write_all(&frames::masked_close(code)).await?;
-        }
-        tokio::try_join!(to_client.shutdown(), to_application.shutdown())
+    let _ = tokio::time::timeout(
+        LAST_FRAME,
+        finish_frame(&mut from_application, &mut to_client, &mut down),
+    )
+    .await;
+    let (close, masked_close) = (frames::close(code), frames::masked_close(code));
+    let farewell = async {
+        tokio::join!(
+            say(&mut to_client, down.frames, &close),
+            say(&mut to_application, up.frames, &masked_close),
+            // What is left unread as a socket closes resets it, and a reset overtakes the Close.
+            discard(&mut from_client),
+            discard(&mut from_application),
+        )
     };
     // Both sides are closed whether they heard it or not.
-    let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+    let _ = tokio::time::timeout(GOODBYE, farewell).await;
+}
+
+/// One direction: what is under way, and where in its frames it is.
+struct Direction {
+    buffer: Vec<u8>,
+    /// What was read and not yet written, within the buffer.
+    from: usize,
+    to: usize,
+    frames: Frames,
+}
+
+impl Direction {
+    fn new() -> Self {
+        Self {
+            buffer: vec![0; BUFFER],
+            from: 0,
+            to: 0,
+            frames: Frames::default(),
+        }
+    }
+
+    /// Reads when nothing is left to be written; how much there is to write then.
+    async fn fill(&mut self, from: &mut (impl AsyncRead + Unpin)) -> io::Result<usize> {
+        if self.from == self.to {
+            (self.from, self.to) = (0, 0);
+            self.to = from.read(&mut self.buffer).await?;
+        }
+        Ok(self.to - self.from)
+    }
+
+    /// Writes `count` of the bytes at hand. Counted as they are written, not before: when this is given up half-way, what
+    /// was said is still known, and what was not said is still here.
+    async fn write(&mut self, to: &mut (impl AsyncWrite + Unpin), count: usize) -> io::Result<()> {
+        let end = self.from + count;
+        let writing = async {
+            while self.from < end {
+                let piece = &self.buffer[self.from..end];
+                let written = to.write(piece).await?;
+                if written == 0 {
+                    return Err(io::ErrorKind::WriteZero.into());
+                }
+                self.frames.follow(&piece[..written]);
+                self.from += written;
+            }
+            to.flush().await
+        };
+        tokio::time::timeout(STALLED, writing)
+            .await
+            .map_err(|_| io::ErrorKind::TimedOut)?
+    }
 }
 
 /// Either direction may end first, as with any half-closed connection: the other may say its last words. Where a side
@@ -164,68 +235,58 @@ enum Ended {
     SenderGone,
 }
 
-/// Relays one direction until its end, and passes the end on.
-async fn copy(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin), frames: &Cell<Frames>) -> Ended {
-    let mut buffer = vec![0; BUFFER];
+/// Relays one direction until its end, and passes the end on. Nothing passes once `passes` says no; whoever polls this
+/// hears of that elsewhere.
+async fn copy(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    direction: &mut Direction,
+    passes: impl Fn() -> bool,
+) -> Ended {
     loop {
-        let Ok(count) = from.read(&mut buffer).await else {
+        let Ok(count) = direction.fill(from).await else {
             return Ended::SenderGone;
         };
         if count == 0 {
             let _ = to.shutdown().await;
             return Ended::InOrder;
         }
-        if write(to, &buffer[..count], frames).await.is_err() {
+        if !passes() {
+            return std::future::pending().await;
+        }
+        if direction.write(to, count).await.is_err() {
             return Ended::InOrder;
         }
     }
 }
 
+/// Relays the rest of the frame under way, and nothing of the next.
 async fn finish_frame(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
-    frames: &Cell<Frames>,
+    down: &mut Direction,
 ) -> io::Result<()> {
-    let mut byte = [0; 1];
-    while !frames.get().at_boundary() {
-        from.read_exact(&mut byte).await?;
-        write(to, &byte, frames).await?;
+    while !down.frames.at_boundary() {
+        let count = down.fill(from).await?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let rest = down.frames.until_boundary(&down.buffer[down.from..down.to]);
+        down.write(to, rest).await?;
     }
     Ok(())
 }
 
-async fn write(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8], frames: &Cell<Frames>) -> io::Result<()> {
-    // Counted as it is written, not before: when this is given up half-way, what was said is still known.
-    let writing = async {
-        let mut left = bytes;
-        while !left.is_empty() {
-            let count = to.write(left).await?;
-            if count == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            let mut followed = frames.get();
-            followed.follow(&left[..count]);
-            frames.set(followed);
-            left = &left[count..];
-        }
-        to.flush().await
-    };
-    tokio::time::timeout(STALLED, writing)
-        .await
-        .map_err(|_| io::ErrorKind::TimedOut)?
+/// Says Close where a frame may begin; in the middle of one there is nothing that the other side would understand.
+async fn say(to: &mut (impl AsyncWrite + Unpin), frames: Frames, close: &[u8]) -> io::Result<()> {
+    if frames.at_boundary() {
+        to.write_all(close).await?;
+        to.shutdown().await?;
+    }
+    Ok(())
 }
 
-struct Open(Gauge);
-
-impl Open {
-    fn new(gauge: Gauge) -> Self {
-        gauge.inc();
-        Self(gauge)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
+async fn discard(from: &mut (impl AsyncRead + Unpin)) {
+    let mut unread = [0; 1024];
+    while from.read(&mut unread).await.is_ok_and(|count| count > 0) {}
 }

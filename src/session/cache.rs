@@ -4,6 +4,7 @@ use super::load::Flights;
 use super::load::Loaded;
 use super::moment::DatabaseTime;
 use super::moment::Moment;
+use super::streams::Streams;
 use super::stripes::AbsentStamps;
 use super::stripes::Stripes;
 use crate::clock::Clock;
@@ -65,6 +66,7 @@ pub(super) struct Cache {
     pub(super) control: tokio::runtime::Handle,
     pub(super) metrics: Arc<Metrics>,
     pub(super) flights: Flights,
+    pub(super) streams: Streams,
     /// Microseconds for which an answer is believed; switched by the watch.
     bound: AtomicU64,
     entries: moka::future::Cache<Digest, Arc<Entry>>,
@@ -95,6 +97,7 @@ impl Cache {
             store,
             control,
             flights: Flights::new(&metrics),
+            streams: Streams::new(),
             bound: AtomicU64::new(0),
             // Real time, only to give memory back: whether an entry is believed is judged on each hit.
             entries: moka::future::Cache::builder()
@@ -118,7 +121,7 @@ impl Cache {
             .store(u64::try_from(bound.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
 
-    fn bound(&self) -> Duration {
+    pub(super) fn bound(&self) -> Duration {
         Duration::from_micros(self.bound.load(Relaxed))
     }
 

@@ -1,5 +1,6 @@
 use super::stripes::Stamps;
 use crate::model::Session;
+use crate::model::Timestamp;
 use crate::model::User;
 use std::any::Any;
 use std::fmt;
@@ -46,6 +47,17 @@ impl Entry {
             stamps,
             derived: OnceLock::new(),
         }
+    }
+
+    /// When the session is over, by what is known here: its idle or its absolute end.
+    #[must_use]
+    pub fn ends(&self) -> Timestamp {
+        self.session.expires_at.min(self.session.ends_at)
+    }
+
+    /// Whether it is over at `now`: exact at the boundary, swept or not.
+    pub(super) fn is_over(&self, now: Timestamp) -> bool {
+        now >= self.ends()
     }
 
     /// What `make` built of this entry under `key`, built at most once per entry and key; keys are unique per process

@@ -3,6 +3,7 @@ use super::Login;
 use super::Opened;
 use super::SessionError;
 use super::Sessions;
+use super::StreamEnd;
 use super::cache::Cache;
 use super::load::GUARD;
 use super::load::Loaded;
@@ -87,8 +88,8 @@ impl Sessions {
         }
     }
 
-    /// Ends sessions and forgets them in every cache of this process before it returns. A dropped future ends them all
-    /// the same.
+    /// Ends sessions, forgets them in every cache of this process and ends their open streams before it returns. A dropped
+    /// future ends them all the same.
     ///
     /// # Errors
     /// The store's. Then it is not known that they were ended, and none of them is believed without asking again.
@@ -97,21 +98,27 @@ impl Sessions {
         self.on_control(async move { cache.end(which, event).await }).await
     }
 
-    /// Forgets sessions that somebody ended in the store.
+    /// Forgets sessions that somebody ended in the store, and ends their open streams.
     pub fn forget(&self, ended: &[Ended]) {
+        self.forget_because(ended, StreamEnd::Ended);
+    }
+
+    /// The same, and tells their open streams why.
+    pub fn forget_because(&self, ended: &[Ended], why: StreamEnd) {
         for one in ended {
-            self.cache.stripes.forget(&one.digest);
+            self.cache.is_over(&one.digest, why);
         }
     }
 
-    /// Forgets what is known of a user who was changed in the store: name, groups, state, sessions.
+    /// Forgets what is known of a user who was changed in the store: name, groups, state, sessions. Their open streams are
+    /// judged anew.
     pub fn forget_user(&self, user: UserId) {
-        self.cache.stripes.forget_user(user);
+        self.cache.forget_user(user);
     }
 
-    /// Forgets everything.
+    /// Forgets everything; all open streams are judged anew.
     pub fn forget_all(&self) {
-        self.cache.stripes.forget_all();
+        self.cache.forget_all();
     }
 
     /// Sessions as the store has them, newest first, after `after`, at most `limit`, of one user or all, over or not.
@@ -163,10 +170,10 @@ impl Cache {
         let opened = self.guarded(self.store.open_session(new, event)).await;
         // On an error too: whether it was carried out is not known.
         if let Some(replaced) = replaces {
-            self.stripes.forget(&replaced);
+            self.forget(&replaced);
         }
         if let Ok(Some(ended)) = &opened {
-            self.stripes.forget(&ended.digest);
+            self.is_over(&ended.digest, StreamEnd::Replaced);
         }
         match opened {
             Ok(_) => {}
@@ -195,18 +202,47 @@ impl Cache {
             },
             other => other,
         };
+        let why = match event.kind {
+            EventKind::LoggedOut => StreamEnd::LoggedOut,
+            EventKind::UserDisabled | EventKind::UserDeleted => StreamEnd::Disabled,
+            _ => StreamEnd::Ended,
+        };
         let ended = self.guarded(self.store.end_sessions(which.clone(), event)).await;
         // On an error too: whether it was carried out is not known, and what may be ended is not believed.
         match which {
-            Which::Digest(digest) => self.stripes.forget(&digest),
-            Which::User(user) => self.stripes.forget_user(user),
-            Which::Public(_) | Which::All => self.stripes.forget_all(),
+            Which::Digest(digest) => self.forget(&digest),
+            Which::User(user) => self.forget_user(user),
+            Which::Public(_) | Which::All => self.forget_all(),
         }
         let ended = ended?;
         for one in &ended {
-            self.stripes.forget(&one.digest);
+            self.is_over(&one.digest, why);
         }
         Ok(ended)
+    }
+
+    /// A session may have changed. The counters go first: see `streams.rs`.
+    pub(super) fn forget(&self, digest: &Digest) {
+        self.stripes.forget(digest);
+        self.streams.doubt(digest);
+    }
+
+    /// A user may have changed.
+    pub(super) fn forget_user(&self, user: UserId) {
+        self.stripes.forget_user(user);
+        self.streams.doubt_user(user);
+    }
+
+    /// Anything may have changed.
+    pub(super) fn forget_all(&self) {
+        self.stripes.forget_all();
+        self.streams.doubt_all();
+    }
+
+    /// A session was ended, which is known for sure. Every way of ending one comes by here.
+    pub(super) fn is_over(&self, digest: &Digest, why: StreamEnd) {
+        self.stripes.forget(digest);
+        self.streams.end(digest, why);
     }
 }
 

@@ -171,14 +171,14 @@ impl Cache {
         found.unwrap_or(Err(StoreError::TimedOut))
     }
 
-    fn failed(&self, error: &StoreError) {
+    pub(super) fn failed(&self, error: &StoreError) {
         self.flights.unavailable.inc();
         if !self.flights.failing.swap(true, Relaxed) {
             tracing::error!(error = error as &dyn std::error::Error, "sessions cannot be looked up");
         }
     }
 
-    fn answered(&self, found: bool) {
+    pub(super) fn answered(&self, found: bool) {
         let counter = if found {
             &self.flights.found
         } else {

@@ -10,6 +10,7 @@
 //! argument); a session is over at its end, swept or not; an invented cookie costs no look-up. Every call to the store
 //! runs on the control runtime: a dropped future cancels nothing and loses nothing but its answer.
 
+mod attend;
 mod cache;
 mod choice;
 mod cookie;
@@ -18,7 +19,9 @@ mod first;
 mod life;
 mod load;
 mod moment;
+mod open_stream;
 mod secret;
+mod streams;
 mod stripes;
 #[cfg(test)]
 mod testing;
@@ -34,6 +37,7 @@ pub use crate::store::Which;
 pub use cookie::{CookieSettings, SameSite, Secure};
 pub use entry::Entry;
 pub use first::Local;
+pub use open_stream::{OpenStream, StreamEnd};
 pub use secret::{SecretError, load_or_make_secret};
 
 use crate::clock::Clock;

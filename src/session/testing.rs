@@ -78,6 +78,8 @@ pub(super) struct FakeStore {
     pub(super) events: Mutex<Vec<Event>>,
     /// Look-ups begun.
     pub(super) lookups: watch::Sender<usize>,
+    /// Questions for many sessions begun.
+    pub(super) batches: watch::Sender<usize>,
     /// While true, look-ups that have read their row wait with it.
     pub(super) late: watch::Sender<bool>,
     /// While true, nothing can be asked; ends and opens are carried out all the same, unheard.
@@ -93,6 +95,7 @@ impl FakeStore {
             rows: Mutex::default(),
             events: Mutex::default(),
             lookups: watch::Sender::new(0),
+            batches: watch::Sender::new(0),
             late: watch::Sender::new(false),
             down: watch::Sender::new(false),
             version: AtomicI64::new(1),
@@ -157,6 +160,30 @@ impl Store for FakeStore {
             drop(late.wait_for(|late| !late).await.unwrap());
             self.up()?;
             Ok(found)
+        })
+    }
+
+    fn find_sessions<'a>(&'a self, digests: &'a [Digest]) -> Call<'a, Vec<Found>> {
+        Box::pin(async move {
+            let found = digests.iter().filter_map(|digest| self.found(digest)).collect();
+            self.batches.send_modify(|begun| *begun += 1);
+            let mut late = self.late.subscribe();
+            drop(late.wait_for(|late| !late).await.unwrap());
+            self.up()?;
+            Ok(found)
+        })
+    }
+
+    fn name_device<'a>(&'a self, digest: &'a Digest, name: &'a str, event: Event) -> Call<'a, bool> {
+        Box::pin(async move {
+            self.up()?;
+            let mut rows = self.rows.lock().unwrap();
+            let Some(row) = rows.get_mut(digest).filter(|row| row.device.as_deref() != Some(name)) else {
+                return Ok(false);
+            };
+            row.device = Some(name.to_owned());
+            self.events.lock().unwrap().push(event);
+            Ok(true)
         })
     }
 

@@ -1,5 +1,6 @@
 use super::CacheSettings;
 use super::Sessions;
+use super::attend::attend;
 use super::cache::Cache;
 use crate::model::Timestamp;
 use std::ops::ControlFlow;
@@ -23,10 +24,18 @@ const COUNT: Duration = Duration::from_secs(15);
 
 impl Sessions {
     /// Background work, on the control runtime: polls SQLite's `data_version` every 50 ms, keeps the clock's offset to
-    /// the database, counts sessions. Ends with `stop`. While it does not run, the short bound holds.
+    /// the database, counts sessions, attends to open streams. Ends with `stop`. While it does not run, the short bound
+    /// holds.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
-        let cache = &*self.cache;
-        let work = async { tokio::join!(follow(cache, &self.settings.cache), keep_time(cache), count(cache)) };
+        let cache = &self.cache;
+        let work = async {
+            tokio::join!(
+                follow(cache, &self.settings.cache),
+                keep_time(cache),
+                count(cache),
+                attend(cache)
+            )
+        };
         stop.run_until_cancelled(work).await;
         cache.set_bound(self.settings.cache.max_age_without_feed);
     }
@@ -71,7 +80,7 @@ impl Poll {
     fn saw(&mut self, version: i64, cache: &Cache, settings: &CacheSettings) {
         let started = self.version.is_none();
         if self.version.replace(version) != Some(version) {
-            cache.stripes.forget_all();
+            cache.forget_all();
         }
         // Forgotten first: nothing from the time without a watch is believed by the long bound.
         if started {
@@ -85,8 +94,11 @@ impl Poll {
 
     /// The number counts per connection, so it says nothing after an error; the next one makes everything forgotten.
     fn missed(&mut self, cache: &Cache, settings: &CacheSettings, error: &(dyn std::error::Error + 'static)) {
-        self.version = None;
         cache.set_bound(settings.max_age_without_feed);
+        if self.version.take().is_some() {
+            // The answers that open streams go by are older than they may be by the shorter bound.
+            cache.streams.doubt_all();
+        }
         cache.metrics.feed_healthy.set(0);
         if !std::mem::replace(&mut self.failing, true) {
             tracing::warn!(

@@ -95,6 +95,12 @@ pub trait Store: Send + Sync + 'static {
     /// The session with this digest and its user, in one round trip; `None` when there is none. Uses connections that
     /// only look-ups use.
     fn find_session<'a>(&'a self, digest: &'a Digest) -> Call<'a, Option<Found>>;
+    /// Those of `digests` that there are, with their users, in one round trip and in any order. For open streams: never on
+    /// the way of a request.
+    fn find_sessions<'a>(&'a self, digests: &'a [Digest]) -> Call<'a, Vec<Found>>;
+    /// Gives a session's device a name of at most 128 bytes and writes `event`; `false`, and nothing is written, when there
+    /// is no such session or it has that name.
+    fn name_device<'a>(&'a self, digest: &'a Digest, name: &'a str, event: Event) -> Call<'a, bool>;
     /// Inserts a session, deletes the one it replaces (if it exists; its `data` is carried over when it is the same
     /// user's), and writes `event`, in one transaction. Returns the replaced session. `NoSuchUser` when the user is
     /// gone or disabled.

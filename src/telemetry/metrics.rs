@@ -117,7 +117,7 @@ impl Metrics {
             lookups: add(all, "session_lookups", "Session look-ups in the store"),
             cache_hits: add(all, "cache_hits", "Look-ups answered by a cache"),
             upstream_failures: add(all, "upstream_failures", "Requests that an upstream failed"),
-            streams: add(all, "streams_open", "Tunnels and event streams open"),
+            streams: add(all, "streams_open", "Tunnels, event streams and long answers open"),
             sessions: add(all, "sessions", "Sessions in the store"),
             connections: add(all, "connections", "Connections open"),
             logins: add(all, "logins", "Log-ins by result"),
@@ -146,7 +146,7 @@ impl Metrics {
         for result in ["succeeded", "failed", "busy", "unavailable"] {
             drop(self.login(result));
         }
-        for kind in ["upgrade", "events"] {
+        for kind in ["upgrade", "events", "body", "portal"] {
             drop(self.stream(kind));
         }
         drop(self.sessions("active"));
@@ -192,7 +192,7 @@ impl Metrics {
         }
     }
 
-    /// Open streams of a kind: upgrade, events.
+    /// Open streams of a kind: upgrade, events, body (an answer that takes long), portal (our own events).
     #[must_use]
     pub fn stream(&self, kind: &'static str) -> Gauge {
         self.streams.get_or_create_owned(&Kind { kind })

@@ -1,6 +1,7 @@
 //! What every store must do. Each rule is one function, run on both engines.
 
 mod beside;
+mod browsers;
 mod events;
 mod schema;
 mod sessions;
@@ -59,6 +60,10 @@ contract! {
         a_missing_user_is_neither_changed_nor_deleted
         a_disabling_under_way_is_not_overtaken_by_a_log_in
         one_of_two_who_add_the_same_name_wins
+    }
+    browsers {
+        many_sessions_are_found_in_one_question
+        a_device_is_named_and_audited_only_when_that_changes_something
     }
     events {
         an_event_comes_back_as_it_was_written

@@ -1,5 +1,6 @@
 //! State on a Postgres server, shared by any number of gateways.
 
+mod browsers;
 mod connect;
 mod events;
 mod migrate;
@@ -174,6 +175,12 @@ impl Store for Postgres {
     }
     fn find_session<'a>(&'a self, digest: &'a Digest) -> Call<'a, Option<Found>> {
         within(self.limit, sessions::find(self, digest))
+    }
+    fn find_sessions<'a>(&'a self, digests: &'a [Digest]) -> Call<'a, Vec<Found>> {
+        within(self.limit, browsers::find_all(self, digests))
+    }
+    fn name_device<'a>(&'a self, digest: &'a Digest, name: &'a str, event: Event) -> Call<'a, bool> {
+        within(self.limit, browsers::name_device(self, digest, name, event))
     }
     fn open_session(&self, new: NewSession, event: Event) -> Call<'_, Option<Ended>> {
         within(self.limit, sessions::open(self, new, event))

@@ -10,6 +10,10 @@ const EVENT: &str = "e.at, e.kind, e.actor, e.user_id, e.username, e.session_id,
 statements! {
     find_session: "SELECT {session}, {user} FROM {schema}.sessions s JOIN {schema}.users u ON u.id = s.user_id
         WHERE s.digest = $1";
+    find_sessions: "SELECT {session}, {user} FROM {schema}.sessions s JOIN {schema}.users u ON u.id = s.user_id
+        WHERE s.digest = ANY ($1)";
+    name_device: "UPDATE {schema}.sessions SET device = $2 WHERE digest = $1 AND device IS DISTINCT FROM $2
+        RETURNING digest";
     find_session_by_public_id: "SELECT {session}, {user} FROM {schema}.sessions s
         JOIN {schema}.users u ON u.id = s.user_id WHERE s.public_id = $1";
     list_sessions: "SELECT {session}, {user} FROM {schema}.sessions s JOIN {schema}.users u ON u.id = s.user_id

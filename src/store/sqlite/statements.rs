@@ -8,6 +8,9 @@ const EVENT: &str = "e.at, e.kind, e.actor, e.user_id, e.username, e.session_id,
 
 statements! {
     find_session: "SELECT {session}, {user} FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.digest = $1";
+    find_sessions: "SELECT {session}, {user} FROM sessions s JOIN users u ON u.id = s.user_id
+        WHERE s.digest IN (SELECT unhex(value) FROM json_each($1))";
+    name_device: "UPDATE sessions SET device = $2 WHERE digest = $1 AND device IS NOT $2 RETURNING digest";
     find_session_by_public_id: "SELECT {session}, {user} FROM sessions s JOIN users u ON u.id = s.user_id
         WHERE s.public_id = $1";
     list_sessions: "SELECT {session}, {user} FROM sessions s JOIN users u ON u.id = s.user_id

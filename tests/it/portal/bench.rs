@@ -138,6 +138,29 @@ impl Store for FakeStore {
         })
     }
 
+    fn find_sessions<'a>(&'a self, digests: &'a [Digest]) -> Call<'a, Vec<Found>> {
+        Box::pin(async move {
+            let mut all = Vec::new();
+            for digest in digests {
+                all.extend(self.find_session(digest).await?);
+            }
+            Ok(all)
+        })
+    }
+
+    fn name_device<'a>(&'a self, digest: &'a Digest, name: &'a str, event: Event) -> Call<'a, bool> {
+        Box::pin(async move {
+            self.up()?;
+            let mut rows = self.rows.lock().unwrap();
+            let Some(row) = rows.get_mut(digest).filter(|row| row.device.as_deref() != Some(name)) else {
+                return Ok(false);
+            };
+            row.device = Some(name.to_owned());
+            self.events.lock().unwrap().push(event);
+            Ok(true)
+        })
+    }
+
     fn open_session(&self, new: NewSession, event: Event) -> Call<'_, Option<Ended>> {
         Box::pin(async move {
             self.up()?;

@@ -1,0 +1,48 @@
+//! What a browser's open streams and its offline pages ask of the store.
+
+use super::Begun;
+use super::Sqlite;
+use super::events;
+use super::rows;
+use crate::model::Digest;
+use crate::model::Event;
+use crate::store::StoreError;
+use crate::store::records::Found;
+use sqlx::types::Json;
+
+const TABLE: &str = "sessions";
+
+pub(super) async fn find_all(store: &Sqlite, digests: &[Digest]) -> Result<Vec<Found>, StoreError> {
+    // Bound as one JSON text: the number of digests must not change the statement.
+    let keys: Vec<String> = digests.iter().map(|digest| hex::encode(digest.0)).collect();
+    let query = || Sqlite::query(&store.sql.find_sessions).bind(Json(keys.clone()));
+    let found = store.read(&store.readers, TABLE, query).await?;
+    found
+        .iter()
+        .map(rows::found)
+        .collect::<Result<_, _>>()
+        .map_err(|error| StoreError::on(TABLE, error))
+}
+
+pub(super) async fn name_device(store: &Sqlite, digest: &Digest, name: &str, event: Event) -> Result<bool, StoreError> {
+    let mut work = store.begin(TABLE).await?;
+    let outcome = rename(store, &mut work, digest, name, &event).await;
+    work.settle(outcome).await
+}
+
+async fn rename(
+    store: &Sqlite,
+    work: &mut Begun,
+    digest: &Digest,
+    name: &str,
+    event: &Event,
+) -> Result<bool, StoreError> {
+    let statement = Sqlite::query(&store.sql.name_device)
+        .bind(digest.0.to_vec())
+        .bind(name.to_owned());
+    if work.rows(TABLE, statement).await?.is_empty() {
+        return Ok(false);
+    }
+    events::write(store, work, event).await?;
+    Ok(true)
+}
