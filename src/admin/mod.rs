@@ -132,6 +132,7 @@ mod tests {
         let exchange = Exchange {
             method,
             path: path.to_owned(),
+            aliased: false,
             query: None,
             headers: HeaderMap::new(),
             body: Bytes::new(),

@@ -1,10 +1,13 @@
 use super::Portal;
+use super::endpoint::{methods_of, one_session};
 use super::error_page::{Action, ErrorPage};
 use super::fields::{Body, FieldsError};
 use super::pages::page;
 use super::return_address::MAX_NEXT;
 use super::same_origin::{Sender, sender};
+use super::visitor::wants_page;
 use crate::session::Identified;
+use crate::session::Live;
 use crate::web::Answer;
 use crate::web::Answering;
 use crate::web::Audience;
@@ -35,7 +38,13 @@ pub(super) enum Objection {
 impl Desk for Portal {
     fn answer(&self, exchange: Exchange) -> Answering<'_> {
         Box::pin(async move {
-            let mut answer = self.serve(&exchange).await;
+            let mut answer = if let Some(permission) = self.preflight(&exchange) {
+                permission
+            } else {
+                let mut answer = self.serve(&exchange).await;
+                self.share(&exchange, &mut answer);
+                answer
+            };
             if exchange.method == Method::HEAD {
                 let length = answer.body().len();
                 answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -50,18 +59,37 @@ impl Portal {
     async fn serve(&self, exchange: &Exchange) -> Answer {
         let asks = matches!(exchange.method, Method::GET | Method::HEAD);
         let sends = exchange.method == Method::POST;
-        match exchange.path.strip_prefix(self.settings.prefix.as_str()) {
-            Some("/login") if asks => self.login_page(exchange).await,
-            Some("/login") if sends => self.login(exchange).await,
-            Some("/logout") if asks => self.logout_page(exchange).await,
-            Some("/logout") if sends => self.logout(exchange).await,
-            Some("/me") if asks => self.me(exchange).await,
-            Some("/session") if asks => self.session(exchange).await,
-            Some("" | "/") if asks => self.front_door(exchange).await,
-            Some("/login" | "/logout") => self.wrong_method(exchange, "GET, HEAD, POST"),
-            Some("/me" | "/session" | "" | "/") => self.wrong_method(exchange, "GET, HEAD"),
-            _ => refuse(exchange, "not-found", &self.error(exchange, StatusCode::NOT_FOUND)),
+        let prefix = self.settings.prefix.as_str();
+        let Some(path) = exchange.path.strip_prefix(prefix) else {
+            return self.not_found(exchange);
+        };
+        match path {
+            "" | "/" if asks => self.front_door(exchange).await,
+            "/login" if asks => self.login_page(exchange).await,
+            "/login" if sends => self.login(exchange).await,
+            "/logout" if asks => self.logout_page(exchange).await,
+            "/logout" if sends => self.logout(exchange).await,
+            "/me" if asks => self.me(exchange).await,
+            "/session" if asks => self.session(exchange).await,
+            "/sessions" if asks => self.own_sessions(exchange).await,
+            "/sessions/end-others" if sends => self.end_others(exchange).await,
+            _ => self.serve_further(exchange, path).await,
         }
+    }
+
+    /// What stands at no fixed path, and what does not stand at all.
+    async fn serve_further(&self, exchange: &Exchange, path: &str) -> Answer {
+        let Some(methods) = methods_of(path) else {
+            return self.not_found(exchange);
+        };
+        match one_session(path).filter(|(_, way)| way.takes(&exchange.method)) {
+            Some((id, _)) if path != "/sessions/end-others" => self.end_one(exchange, id).await,
+            _ => self.wrong_method(exchange, methods),
+        }
+    }
+
+    fn not_found(&self, exchange: &Exchange) -> Answer {
+        refuse(exchange, "not-found", &self.error(exchange, StatusCode::NOT_FOUND))
     }
 
     fn wrong_method(&self, exchange: &Exchange, allow: &'static str) -> Answer {
@@ -78,15 +106,29 @@ impl Portal {
         self.sessions.identify(&values, Duration::ZERO).await
     }
 
+    /// Every live session that the request carries; `None` when one could not be asked for.
+    pub(super) async fn every_session(&self, exchange: &Exchange) -> Option<Vec<Live>> {
+        let name = self.sessions.cookie().name.as_str();
+        let values: Vec<&[u8]> = cookie_values(&exchange.headers, name).collect();
+        self.sessions.every(&values).await
+    }
+
     /// What a request that changes something must prove first: that no foreign page sent it, and how its body is
     /// written. A page's form proves more by its token; what a script sends must name its origin when it carries a
     /// session, because nothing else does.
     pub(super) fn admit(&self, exchange: &Exchange) -> Result<Body, Objection> {
         let sender = sender(&exchange.headers, &exchange.origin());
+        let body = Body::of(&exchange.headers, &exchange.body);
         if sender == Sender::Foreign {
-            return Err(Objection::Foreign);
+            // Forms are our own pages' alone, whoever is listed.
+            let listed = self.listed_origin(exchange).is_some() && body != Some(Body::Form);
+            return match body {
+                Some(body) if listed => Ok(body),
+                None if listed => Err(Objection::Unreadable),
+                _ => Err(Objection::Foreign),
+            };
         }
-        let body = Body::of(&exchange.headers, &exchange.body).ok_or(Objection::Unreadable)?;
+        let body = body.ok_or(Objection::Unreadable)?;
         let name = &self.sessions.cookie().name;
         let must_say = match body {
             Body::Form => false,
@@ -203,15 +245,28 @@ impl Portal {
         }
     }
 
+    /// What a browser forgets at a log-out: our cookie, and its cache where the host asks for that. Nothing else of the
+    /// application's: `"cookies"` and `"storage"` would take those.
+    pub(super) fn sign_off(&self, exchange: &Exchange, answer: &mut Answer) {
+        self.clear_cookie(exchange, answer);
+        if self.settings.clear_cache.contains(&exchange.host) {
+            answer
+                .headers_mut()
+                .insert("clear-site-data", HeaderValue::from_static("\"cache\""));
+        }
+    }
+
     pub(super) fn site(&self) -> &str {
         self.settings.name.as_deref().unwrap_or(super::DEFAULT_NAME)
     }
 }
 
-/// Who reads the answer: whoever sends JSON is a program, whatever else it says.
+/// Who reads the answer: whoever sends JSON is a program, whatever else it says; so is who comes by an alias, unless they
+/// ask for a page by name.
 pub(super) fn reader(exchange: &Exchange) -> Audience {
     match Body::of(&exchange.headers, &exchange.body) {
         Some(Body::Json) => Audience::Script,
+        _ if exchange.aliased && !wants_page(exchange) => Audience::Script,
         _ => audience_of(&exchange.headers),
     }
 }

@@ -45,10 +45,11 @@ impl Body {
 /// What is wrong with a body. The texts repeat nothing of it, because a password may stand anywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FieldsError {
-    #[error("The body is not valid JSON.")]
+    #[error("The body is not a JSON object.")]
     NotJson,
     #[error(
-        "The JSON members are username, password, remember (true or false) and next, each at most once; there are no others."
+        "The JSON members are username or email, password, remember (true or false) and next, each at most once; there are no \
+         others."
     )]
     LoginMembers,
     #[error("The JSON object must be empty.")]
@@ -78,7 +79,11 @@ pub(super) struct LoginFields {
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct JsonLogin {
-    username: String,
+    #[serde(default)]
+    username: Option<String>,
+    /// The same under the name that some front ends have for it.
+    #[serde(default)]
+    email: Option<String>,
     password: String,
     #[serde(default)]
     remember: bool,
@@ -97,8 +102,11 @@ impl LoginFields {
             Body::Form => Self::from_form(bytes),
             Body::Json => {
                 let read: JsonLogin = from_json(bytes, FieldsError::LoginMembers)?;
+                let ((Some(name), None) | (None, Some(name))) = (read.username, read.email) else {
+                    return Err(FieldsError::LoginMembers);
+                };
                 Ok(Self {
-                    username: read.username.trim().to_owned(),
+                    username: name.trim().to_owned(),
                     password: SecretString::from(read.password),
                     remember: read.remember,
                     next: read.next,
@@ -167,6 +175,10 @@ impl LogoutFields {
 }
 
 fn from_json<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8], members: FieldsError) -> Result<T, FieldsError> {
+    // serde would take a list of values for an object as well.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(FieldsError::NotJson);
+    }
     serde_json::from_slice(bytes).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => members,
         _ => FieldsError::NotJson,
@@ -321,18 +333,26 @@ mod tests {
         )
         .unwrap();
         assert!(fields.remember && fields.next.as_deref() == Some("/x"));
+        let by_address = LoginFields::read(Body::Json, br#"{"email":"a@example.com","password":"b"}"#).unwrap();
+        assert_eq!(by_address.username, "a@example.com");
         for (json, error) in [
             (
                 r#"{"username":"a","password":"b","admin":true}"#,
                 FieldsError::LoginMembers,
             ),
             (r#"{"username":"a"}"#, FieldsError::LoginMembers),
+            (r#"{"password":"b"}"#, FieldsError::LoginMembers),
+            (
+                r#"{"username":"a","email":"a@b","password":"b"}"#,
+                FieldsError::LoginMembers,
+            ),
             (r#"{"username":["a"],"password":"b"}"#, FieldsError::LoginMembers),
             (r#"{"username":{"$ne":null},"password":"b"}"#, FieldsError::LoginMembers),
             (
                 r#"{"username":"a","password":"b","remember":"yes"}"#,
                 FieldsError::LoginMembers,
             ),
+            (r#"["a",null,"b"]"#, FieldsError::NotJson),
             ("{", FieldsError::NotJson),
             ("", FieldsError::NotJson),
             (r#"{"username":"a","password":"b"} x"#, FieldsError::NotJson),

@@ -68,6 +68,9 @@ struct SignedIn<'a> {
     user: UserFacts<'a>,
     session: SessionFacts,
     next: &'a str,
+    /// The user once more at the top, where older front ends look.
+    #[serde(flatten)]
+    top: Option<UserFacts<'a>>,
 }
 
 impl Portal {
@@ -198,6 +201,7 @@ impl Portal {
                     user: UserFacts::of(&opened.entry.user),
                     session: SessionFacts::of(session),
                     next,
+                    top: exchange.aliased.then(|| UserFacts::of(&opened.entry.user)),
                 },
             ),
             Body::Form | Body::Nothing => see_other(exchange, next),

@@ -33,7 +33,7 @@ impl Portal {
         }
     }
 
-    /// `POST logout`: ends the session and takes the cookie; without a session it only takes the cookie.
+    /// `POST logout`: ends every session that the browser holds and takes the cookie; without a session it only takes the cookie.
     pub(super) async fn logout(&self, exchange: &Exchange) -> Answer {
         let body = match self.admit(exchange) {
             Ok(body) => body,
@@ -44,27 +44,27 @@ impl Portal {
             Err(fault) => return self.unreadable(exchange, fault),
         };
         let next = self.accept_next(exchange, fields.next.as_deref());
-        let known = self.identify(exchange).await;
         if body == Body::Form && !self.form_is_ours(exchange, &fields.csrf) {
+            let known = self.identify(exchange).await;
             return self.stale_logout(exchange, &known, next.as_deref());
         }
-        match known {
-            Identified::Unavailable => return self.not_signed_out(exchange),
-            Identified::Live(live) => {
-                if let Err(error) = self.end(exchange, &live).await {
-                    tracing::warn!(request.id = %exchange.request_id, error = &error as &dyn std::error::Error,
-                        "a log-out was not carried out");
-                    return self.not_signed_out(exchange);
-                }
+        // Whatever this browser holds: of two users' sessions neither may be left open behind a cookie that is gone.
+        let Some(open) = self.every_session(exchange).await else {
+            return self.not_signed_out(exchange);
+        };
+        for live in open {
+            if let Err(error) = self.end(exchange, &live).await {
+                tracing::warn!(request.id = %exchange.request_id, error = &error as &dyn std::error::Error,
+                    "a log-out was not carried out");
+                return self.not_signed_out(exchange);
             }
-            Identified::Anonymous | Identified::Dead | Identified::Conflict => {}
         }
         let mut answer = if body == Body::Form {
             see_other(exchange, &self.after_logout(&fields, next.as_deref()))
         } else {
             plain(exchange, StatusCode::NO_CONTENT)
         };
-        self.clear_cookie(exchange, &mut answer);
+        self.sign_off(exchange, &mut answer);
         answer
     }
 

@@ -10,12 +10,16 @@
 //! site than the allowed ones; an outage signs nobody out. A future dropped half-way loses only the answer: a session
 //! that it opened or ended stays opened or ended.
 
+mod cors;
 mod desk;
+mod endpoint;
 mod error_page;
 mod fields;
 mod form_token;
 mod login;
 mod logout;
+mod moment;
+mod own_sessions;
 mod pages;
 mod return_address;
 mod same_origin;
@@ -23,6 +27,7 @@ mod same_origin;
 mod testing;
 mod visitor;
 
+pub use endpoint::ENDPOINTS;
 pub use error_page::{Action, ErrorPage};
 pub use form_token::form_cookie_names;
 pub use pages::DEFAULT_NAME;
@@ -42,8 +47,10 @@ pub struct Settings {
     pub prefix: String,
     /// Shown on pages; `Portcullis` when absent.
     pub name: Option<String>,
-    /// Other origins that `next` may name, as in `https://app.example.com`.
+    /// Other origins that `next` may name and whose pages may use the JSON endpoints, as in `https://app.example.com`.
     pub return_origins: Vec<String>,
+    /// Canonical hosts whose log-out empties the browser's cache.
+    pub clear_cache: Vec<String>,
     /// Whether log-in over plain http from other addresses than loopback is allowed.
     pub unsafe_plain_login: bool,
 }

@@ -78,6 +78,39 @@ pub(super) struct AccountPage<'a> {
     pub until_words: String,
 }
 
+/// Where somebody is signed in.
+#[derive(Template)]
+#[template(path = "sessions.html")]
+pub(super) struct SessionsPage<'a> {
+    pub site: &'a str,
+    pub prefix: &'a str,
+    pub host: &'a str,
+    pub token: String,
+    pub who: &'a str,
+    pub cards: Vec<SessionCard<'a>>,
+    pub others: bool,
+    pub trouble: Option<&'a str>,
+    pub notice: Option<&'a str>,
+}
+
+/// One session on that page.
+#[derive(Clone)]
+pub(super) struct SessionCard<'a> {
+    pub id: String,
+    pub current: bool,
+    pub device: &'a str,
+    pub address: Option<String>,
+    pub created: String,
+    pub created_exact: String,
+    pub created_words: String,
+    pub seen: String,
+    pub seen_exact: String,
+    pub seen_words: String,
+    pub ends: String,
+    pub ends_exact: String,
+    pub ends_words: String,
+}
+
 /// The content security policy of a page whose forms may end at our own origin and at `others`: browsers apply
 /// `form-action` to the redirect that follows a form, too.
 pub(super) fn policy(others: impl Iterator<Item = String>) -> String {
@@ -120,7 +153,7 @@ pub(super) fn page(status: StatusCode, template: &impl Template, policy: &str, r
 #[cfg(test)]
 mod tests {
     use super::super::error_page::{Action, ErrorPage};
-    use super::{AccountPage, LoginPage, LogoutPage, SignedInPage, page, policy};
+    use super::{AccountPage, LoginPage, LogoutPage, SessionCard, SessionsPage, SignedInPage, page, policy};
     use crate::web::Answer;
     use crate::web::RequestId;
     use http::StatusCode;
@@ -186,6 +219,41 @@ mod tests {
         }
     }
 
+    fn sessions(trouble: Option<&'static str>) -> SessionsPage<'static> {
+        let card = SessionCard {
+            id: "0192f0c1-2b3c-7d4e-8f90-a1b2c3d4e5f6".into(),
+            current: true,
+            device: "Firefox on Linux",
+            address: Some("192.0.2.7".into()),
+            created: "2026-01-31T09:00:00Z".into(),
+            created_exact: "31 January 2026, 09:00 UTC".into(),
+            created_words: "3 hours ago".into(),
+            seen: "2026-01-31T12:00:00Z".into(),
+            seen_exact: "31 January 2026, 12:00 UTC".into(),
+            seen_words: "now".into(),
+            ends: "2026-02-07T12:00:00Z".into(),
+            ends_exact: "7 February 2026, 12:00 UTC".into(),
+            ends_words: "in 6 days".into(),
+        };
+        let other = SessionCard {
+            current: false,
+            device: "<b>curl</b>",
+            address: None,
+            ..card.clone()
+        };
+        SessionsPage {
+            site: "Example Ltd",
+            prefix: "/.portcullis",
+            host: "crm.example.com",
+            token: "TOKEN".into(),
+            who: "Alice Liddell",
+            cards: vec![card, other],
+            others: true,
+            trouble,
+            notice: None,
+        }
+    }
+
     fn every_page() -> Vec<(String, Answer)> {
         let groups = ["staff".to_owned(), "sales:emea".to_owned()];
         let csp = policy(std::iter::empty());
@@ -216,6 +284,16 @@ mod tests {
             ("signed-in".into(), page(ok, &signed_in(), &csp, ID)),
             ("logout".into(), page(ok, &logout(), &csp, ID)),
             ("account".into(), page(ok, &account(&groups), &csp, ID)),
+            ("sessions".into(), page(ok, &sessions(None), &csp, ID)),
+            (
+                "sessions-trouble".into(),
+                page(
+                    StatusCode::NOT_FOUND,
+                    &sessions(Some("There is no such session.")),
+                    &csp,
+                    ID,
+                ),
+            ),
             ("cannot-ask".into(), ErrorPage::cannot_ask(ID, None).into_answer()),
             (
                 "send-again".into(),
@@ -310,6 +388,8 @@ mod tests {
             ID,
         );
         assert!(!text(&answer).contains("<script") && !text(&answer).contains("<b>"));
+        let answer = page(StatusCode::OK, &sessions(None), &policy(std::iter::empty()), ID);
+        assert!(text(&answer).contains("curl") && !text(&answer).contains("<b>"));
         let answer = ErrorPage {
             action: Some(Action {
                 label: "<i>",

@@ -1,5 +1,6 @@
+use crate::web::Scheme;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use url::{Origin, Url};
+use url::{Host, Origin, Url};
 
 /// Longest return address that is read or written.
 pub const MAX_NEXT: usize = 2048;
@@ -34,12 +35,14 @@ pub(super) fn login_and_then(prefix: &str, next: Option<&str>) -> String {
 pub(super) struct ReturnRules {
     prefix: String,
     origins: Vec<Origin>,
+    /// The same as browsers write them.
+    written: Vec<String>,
 }
 
 impl ReturnRules {
     /// Rules for the portal under `prefix` and other `origins`; what is no http(s) origin is passed over.
     pub(super) fn new(prefix: &str, origins: &[String]) -> Self {
-        let origins = origins
+        let origins: Vec<Origin> = origins
             .iter()
             .filter_map(|text| Url::parse(text).ok())
             .filter(|url| matches!(url.scheme(), "http" | "https"))
@@ -47,13 +50,26 @@ impl ReturnRules {
             .collect();
         Self {
             prefix: prefix.to_ascii_lowercase(),
+            written: origins.iter().map(Origin::ascii_serialization).collect(),
             origins,
         }
     }
 
     /// The other origins as browsers write them.
     pub(super) fn origins(&self) -> impl Iterator<Item = String> {
-        self.origins.iter().map(Origin::ascii_serialization)
+        self.written.iter().cloned()
+    }
+
+    /// Whether there are other origins at all.
+    pub(super) fn has_others(&self) -> bool {
+        !self.written.is_empty()
+    }
+
+    /// Whether a page of `origin`, as browsers write it, may use this host's own endpoints over `scheme`. A page that came
+    /// in the clear may be anybody's on the way, unless it comes from this machine: it may not act over https.
+    pub(super) fn lists(&self, origin: &str, scheme: Scheme) -> bool {
+        let listed = self.written.iter().position(|other| other == origin);
+        listed.is_some_and(|at| scheme == Scheme::Http || !is_clear(&self.origins[at]))
     }
 
     /// The `Location` that `next` stands for, seen from `origin`: a path for the same origin, a whole address for an
@@ -87,6 +103,19 @@ impl ReturnRules {
     }
 }
 
+/// Whether pages of `origin` travel over a network in the clear.
+fn is_clear(origin: &Origin) -> bool {
+    let Origin::Tuple(scheme, host, _) = origin else {
+        return true;
+    };
+    let here = match host {
+        Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+    };
+    scheme != "https" && !here
+}
+
 /// A path, or an address with its scheme and both slashes, without a backslash that stands for a slash. Browsers also
 /// take `https:evil.example` and `\\evil.example`.
 fn is_plain(next: &str) -> bool {
@@ -116,6 +145,7 @@ fn relative(target: &Url) -> String {
 #[cfg(test)]
 mod tests {
     use super::{MAX_NEXT, ReturnRules, login_location};
+    use crate::web::Scheme;
     use proptest::prelude::*;
     use url::Url;
 
@@ -296,6 +326,38 @@ mod tests {
         );
         assert_eq!(rules.accept("http://127.0.0.1/a", "http://127.0.0.1:8080"), None);
         assert_eq!(rules.accept("/a", "http://[::1]:8080").as_deref(), Some("/a"));
+    }
+
+    #[test]
+    fn only_a_page_of_exactly_a_listed_origin_that_nobody_can_fake_may_act() {
+        let rules = ReturnRules::new(
+            "/.portcullis",
+            &[
+                "https://app.example.com".into(),
+                "http://localhost:3000".into(),
+                "http://old.example.com".into(),
+            ],
+        );
+        assert!(rules.lists("https://app.example.com", Scheme::Https));
+        assert!(rules.lists("http://localhost:3000", Scheme::Https));
+        assert!(rules.lists("http://old.example.com", Scheme::Http));
+        assert!(
+            !rules.lists("http://old.example.com", Scheme::Https),
+            "anybody on the way"
+        );
+        for other in [
+            "null",
+            "",
+            "https://APP.example.com",
+            "https://app.example.com/",
+            "https://app.example.com:443",
+            "https://app.example.com.evil.example",
+            "https://evil.example",
+            "http://app.example.com",
+            "http://localhost:3001",
+        ] {
+            assert!(!rules.lists(other, Scheme::Https), "{other}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub(super) fn exchange(method: Method, path: &str) -> Exchange {
     Exchange {
         method,
         path: path.to_owned(),
+        aliased: false,
         query: None,
         headers: HeaderMap::new(),
         body: Bytes::new(),

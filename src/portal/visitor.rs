@@ -1,6 +1,7 @@
 use super::Portal;
-use super::desk::{json, problem, see_other, shown_host};
+use super::desk::{json, problem, reader, see_other, shown_host};
 use super::error_page::ErrorPage;
+use super::moment::in_words;
 use super::pages::AccountPage;
 use super::return_address::login_and_then;
 use crate::model::PublicId;
@@ -17,8 +18,6 @@ use crate::web::Problem;
 use crate::web::audience_of;
 use http::StatusCode;
 use http::header::ACCEPT;
-use time::OffsetDateTime;
-use time::macros::format_description;
 
 const TWICE: &str = "Signed in as two different users at once; neither was used";
 
@@ -105,6 +104,7 @@ impl Portal {
     pub(super) async fn front_door(&self, exchange: &Exchange) -> Answer {
         let prefix = &self.settings.prefix;
         match self.identify(exchange).await {
+            Identified::Live(live) if reader(exchange) == Audience::Person => self.account_page(exchange, &live),
             Identified::Live(_) => see_other(exchange, &format!("{prefix}/me")),
             Identified::Unavailable => self.cannot_ask(exchange),
             Identified::Anonymous | Identified::Dead | Identified::Conflict => {
@@ -116,17 +116,25 @@ impl Portal {
     /// `GET me`: JSON, and a page for who asks for pages.
     pub(super) async fn me(&self, exchange: &Exchange) -> Answer {
         let known = self.identify(exchange).await;
-        let error = match &known {
-            Identified::Live(live) if wants_page(exchange) => return self.account_page(exchange, live),
-            Identified::Live(live) => return json(exchange, &UserFacts::of(&live.entry.user)),
+        match &known {
+            Identified::Live(live) if wants_page(exchange) => self.account_page(exchange, live),
+            Identified::Live(live) => json(exchange, &UserFacts::of(&live.entry.user)),
+            _ => self.unauthenticated(exchange, &known, "/me"),
+        }
+    }
+
+    /// The answer to who is not signed in: the log-in page that leads back to our own page `back`, or 401; 503 where it
+    /// could not be asked.
+    pub(super) fn unauthenticated(&self, exchange: &Exchange, known: &Identified, back: &str) -> Answer {
+        let error = match known {
             Identified::Unavailable => return self.cannot_ask(exchange),
-            Identified::Anonymous => "Not authenticated",
+            Identified::Anonymous | Identified::Live(_) => "Not authenticated",
             Identified::Dead => "Session expired",
             Identified::Conflict => TWICE,
         };
         let prefix = &self.settings.prefix;
         if wants_page(exchange) {
-            return see_other(exchange, &login_and_then(prefix, Some(&format!("{prefix}/me"))));
+            return see_other(exchange, &login_and_then(prefix, Some(&format!("{prefix}{back}"))));
         }
         let mut refusal = Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", error, exchange.request_id);
         refusal.login_url = Some(login_and_then(prefix, None));
@@ -182,8 +190,8 @@ pub(super) fn display_name(user: &User) -> &str {
     user.name.as_deref().unwrap_or(user.username.as_str())
 }
 
-/// `me` is JSON first: only who names HTML gets the page.
-fn wants_page(exchange: &Exchange) -> bool {
+/// `me` and the like are JSON first: only who names HTML gets the page.
+pub(super) fn wants_page(exchange: &Exchange) -> bool {
     let names_html = exchange.headers.get_all(ACCEPT).iter().any(|line| {
         line.to_str()
             .is_ok_and(|text| text.to_ascii_lowercase().contains("text/html"))
@@ -191,26 +199,11 @@ fn wants_page(exchange: &Exchange) -> bool {
     names_html && audience_of(&exchange.headers) == Audience::Person
 }
 
-fn in_words(at: Timestamp) -> String {
-    OffsetDateTime::from(at)
-        .format(format_description!(
-            "[day padding:none] [month repr:long] [year], [hour]:[minute]\u{a0}UTC"
-        ))
-        .unwrap_or_else(|_| at.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::testing::exchange;
-    use super::{in_words, wants_page};
-    use crate::model::Timestamp;
+    use super::wants_page;
     use http::Method;
-
-    #[test]
-    fn a_moment_is_told_in_words() {
-        let at = Timestamp::from_micros(1_769_860_800_000_000);
-        assert_eq!(in_words(at), "31 January 2026, 12:00\u{a0}UTC");
-    }
 
     #[test]
     fn me_is_a_page_only_for_who_names_html() {

@@ -106,7 +106,7 @@ impl Shared {
             .flat_map(|(route, _, profile)| profile.names().chain(route.set_headers.iter().map(|(name, _)| name)))
             .cloned()
             .collect();
-        let routes = Routes::new(routes, &settings.portal_prefix);
+        let routes = Routes::new(routes, &settings.portal_prefix).with_aliases(&settings.aliases);
         let mut own_cookies = around.own_cookies.clone();
         own_cookies.push(cookie.name.clone());
         let firewall = Firewall::new(

@@ -8,6 +8,7 @@
 //! dropped (the client went away), the application's connection is closed, nothing else is lost, and the trip is
 //! written down all the same.
 
+mod alias;
 mod body;
 mod clean;
 mod core;
@@ -38,8 +39,8 @@ pub use names::IDENTITY as IDENTITY_HEADERS;
 pub use outgoing::Outgoing;
 pub use refusal::Refusal;
 pub use settings::{
-    Access, Balance, Encoding, HostPattern, IdentitySettings, PathCase, PathPattern, Preset, RouteSettings,
-    ServerAddress, Settings, UpstreamSettings,
+    Access, AliasSettings, Balance, Encoding, HostPattern, IdentitySettings, PathCase, PathPattern, Preset,
+    RouteSettings, ServerAddress, Settings, UpstreamSettings,
 };
 
 use crate::session::Entry;
@@ -110,7 +111,7 @@ async fn journey(core: &Rc<Core>, next: Next, trip: &mut Trip) -> Result<Respons
     let Departure { sending, back, route } = match next {
         Next::Go(departure) => *departure,
         Next::Ask(arrived, route) => Box::pin(look_up(core, *arrived, route, trip)).await?,
-        Next::Portal(arrived) => return Box::pin(own::portal(core, *arrived)).await,
+        Next::Portal(arrived, alias) => return Box::pin(own::portal(core, *arrived, alias)).await,
         Next::Admin(arrived) => return Box::pin(own::admin(core, *arrived)).await,
         Next::Done(answer) => return Ok(*answer),
     };
@@ -124,8 +125,8 @@ async fn journey(core: &Rc<Core>, next: Next, trip: &mut Trip) -> Result<Respons
 
 /// What a request that arrived needs next.
 enum Next {
-    /// An answer of the portal's.
-    Portal(Box<Arrived>),
+    /// An answer of the portal's; the path that it stands for, where it came by an alias.
+    Portal(Box<Arrived>, Option<Arc<str>>),
     /// The store must be asked whose it is.
     Ask(Box<Arrived>, Arc<Route>),
     /// It may pass.
@@ -142,9 +143,9 @@ fn arrive(core: &Core, request: Request<Incoming>, arrival: Arrival, trip: &mut 
     let arrived = intake::take_in(request, arrival, &shared.settings, trip.request_id)?;
     trip.came_from(&arrived.client);
     let route = match find(core, &arrived)? {
-        Target::Portal => {
+        Target::Portal(alias) => {
             trip.metrics = core.portal_metrics();
-            return Ok(Next::Portal(Box::new(arrived)));
+            return Ok(Next::Portal(Box::new(arrived), alias));
         }
         Target::Application(route) => route,
     };

@@ -94,9 +94,13 @@ impl Refused {
     }
 }
 
-/// Hands a whole request to the portal and waits for its answer.
-pub(super) async fn portal(core: &Core, arrived: Arrived) -> Result<Response<Outgoing>, Refusal> {
-    ask(core, Arc::clone(&core.shared().around.portal), arrived).await
+/// Hands a whole request to the portal and waits for its answer. `alias` is the path that the request's own stands for.
+pub(super) async fn portal(
+    core: &Core,
+    arrived: Arrived,
+    alias: Option<Arc<str>>,
+) -> Result<Response<Outgoing>, Refusal> {
+    ask(core, Arc::clone(&core.shared().around.portal), arrived, alias).await
 }
 
 /// Takes in a request to the admin listener.
@@ -114,10 +118,15 @@ pub(super) fn arrive_at_admin(
 
 /// Health, metrics and the operators' side.
 pub(super) async fn admin(core: &Core, arrived: Arrived) -> Result<Response<Outgoing>, Refusal> {
-    ask(core, Arc::clone(&core.shared().around.admin), arrived).await
+    ask(core, Arc::clone(&core.shared().around.admin), arrived, None).await
 }
 
-async fn ask(core: &Core, desk: Arc<dyn Desk>, arrived: Arrived) -> Result<Response<Outgoing>, Refusal> {
+async fn ask(
+    core: &Core,
+    desk: Arc<dyn Desk>,
+    arrived: Arrived,
+    alias: Option<Arc<str>>,
+) -> Result<Response<Outgoing>, Refusal> {
     let Arrived { request, client, .. } = arrived;
     let (parts, body) = request.into_parts();
     let body = match tokio::time::timeout(READING, Limited::new(body, MOST_BODY).collect()).await {
@@ -128,7 +137,8 @@ async fn ask(core: &Core, desk: Arc<dyn Desk>, arrived: Arrived) -> Result<Respo
     };
     let exchange = Exchange {
         method: parts.method,
-        path: parts.uri.path().to_owned(),
+        path: alias.as_deref().unwrap_or(parts.uri.path()).to_owned(),
+        aliased: alias.is_some(),
         query: parts.uri.query().map(str::to_owned),
         headers: parts.headers,
         body,

@@ -1,11 +1,13 @@
 //! Which route a request belongs to: host, path and method, the most specific first. Immutable after it is built.
 
+use super::alias::Aliases;
 use super::identity::Profile;
 use super::path;
 use super::path::DecisionPath;
 use super::path::PathFault;
 use super::refusal::Refusal;
 use super::settings::Access;
+use super::settings::AliasSettings;
 use super::settings::HostPattern;
 use super::settings::PathCase;
 use super::settings::PathPattern;
@@ -37,8 +39,8 @@ pub struct Route {
 /// What a request is for.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// A page of the gateway's own.
-    Portal,
+    /// A page of the gateway's own; the path that it stands for, where it came by an alias.
+    Portal(Option<Arc<str>>),
     /// An application behind a route.
     Application(Arc<Route>),
 }
@@ -49,6 +51,7 @@ pub struct Routes {
     exact: HashMap<String, Vec<Arc<Route>>>,
     wildcard: HashMap<String, Vec<Arc<Route>>>,
     any: Vec<Arc<Route>>,
+    aliases: Aliases,
     portal_prefix: String,
     folded_prefix: Vec<u8>,
     /// Whether a path without upper case can still be another route's with case folded.
@@ -65,6 +68,7 @@ impl Routes {
             exact: HashMap::new(),
             wildcard: HashMap::new(),
             any: Vec::new(),
+            aliases: Aliases::default(),
             portal_prefix: portal_prefix.to_owned(),
             folded_prefix: path::fold(portal_prefix.as_bytes()),
             has_upper_patterns: routes.iter().any(|(route, ..)| fold(&route.path) != route.path),
@@ -107,6 +111,13 @@ impl Routes {
         table
     }
 
+    /// The same with these aliases.
+    #[must_use]
+    pub fn with_aliases(mut self, aliases: &[AliasSettings]) -> Self {
+        self.aliases = Aliases::new(aliases, &self.portal_prefix);
+        self
+    }
+
     /// Whether any route is for `host`; a host that is in none is answered 421.
     #[must_use]
     pub fn knows(&self, host: &str) -> bool {
@@ -128,7 +139,10 @@ impl Routes {
             return Err(Refusal::UnknownHost);
         }
         if self.in_portal(raw_path.as_bytes()) {
-            return Ok(Target::Portal);
+            return Ok(Target::Portal(None));
+        }
+        if let Some(target) = self.aliases.find(host, raw_path, path)? {
+            return Ok(Target::Portal(Some(target)));
         }
         let readings = path.readings(true).map_err(refusal_of)?;
         let hides_portal = |text: &[u8]| self.in_portal(text) || self.in_folded_portal(&path::fold(text));
@@ -338,7 +352,7 @@ mod tests {
     fn find(routes: &Routes, method: &Method, host: &str, raw: &str) -> Result<String, Refusal> {
         let path = DecisionPath::parse(raw).unwrap();
         routes.find(host, raw, &path, method).map(|target| match target {
-            Target::Portal => "portal".to_owned(),
+            Target::Portal(_) => "portal".to_owned(),
             Target::Application(route) => route.settings.name.clone(),
         })
     }

@@ -13,6 +13,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// The portal's prefix, as in `/.portcullis`.
     pub portal_prefix: String,
+    /// Paths of older front ends that lead to the gateway's own endpoints.
+    pub aliases: Vec<AliasSettings>,
     /// Most bytes of a request's body; `None`: unlimited.
     pub body_bytes: Option<u64>,
     /// Header lines of one head.
@@ -23,6 +25,17 @@ pub struct Settings {
     pub body_idle: Duration,
     /// How long tunnels and streams may go on when the process stops.
     pub stream_grace: Duration,
+}
+
+/// One path of an older front end's own on one host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AliasSettings {
+    /// Canonical host.
+    pub host: String,
+    /// Exactly this path, in visible ASCII, and no other reading of it.
+    pub path: String,
+    /// What it stands for, below the portal's prefix, without a slash in front.
+    pub endpoint: String,
 }
 
 /// A named group of servers.

@@ -41,6 +41,20 @@ impl Sessions {
         }
     }
 
+    /// Every live session that the cookie values of one request name; `None` when one of them could not be asked for. For
+    /// a log-out, which must leave none of them open.
+    pub async fn every(&self, values: &[&[u8]]) -> Option<Vec<Live>> {
+        let mut live = Vec::new();
+        for digest in self.tokens.read(values).digests() {
+            match self.cache.find(digest, Duration::ZERO).await {
+                Answer::Live { entry, stale } => live.push(Live { entry, stale }),
+                Answer::Absent => {}
+                Answer::Unavailable => return None,
+            }
+        }
+        Some(live)
+    }
+
     /// Writes one event for each of the two users, once a minute for each pair of sessions: a page makes many requests.
     fn record_conflict(&self, pair: &[Live; 2]) {
         let moment = self.cache.time.moment();

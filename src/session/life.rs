@@ -211,7 +211,7 @@ impl Cache {
         // On an error too: whether it was carried out is not known, and what may be ended is not believed.
         match which {
             Which::Digest(digest) => self.forget(&digest),
-            Which::User(user) => self.forget_user(user),
+            Which::User(user) | Which::Others { user, .. } => self.forget_user(user),
             Which::Public(_) | Which::All => self.forget_all(),
         }
         let ended = ended?;

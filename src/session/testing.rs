@@ -207,6 +207,7 @@ impl Store for FakeStore {
                 Which::Digest(digest) => session.digest == digest,
                 Which::Public(id) => session.public_id == id,
                 Which::User(user) => session.user == user,
+                Which::Others { user, keep } => session.user == user && session.digest != keep,
                 Which::All => true,
             };
             let gone: Vec<_> = self

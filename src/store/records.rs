@@ -61,6 +61,13 @@ pub enum Which {
     Public(PublicId),
     /// All of a user.
     User(UserId),
+    /// All of a user but one.
+    Others {
+        /// Whose.
+        user: UserId,
+        /// The one that stays.
+        keep: Digest,
+    },
     /// All of everybody.
     All,
 }

@@ -11,8 +11,10 @@ use std::pin::Pin;
 pub struct Exchange {
     /// Method.
     pub method: Method,
-    /// The path as the client wrote it, without the query.
+    /// The path as the client wrote it, without the query; for one that came by an alias, the path that it stands for.
     pub path: String,
+    /// Whether it came by a path of an older front end's own (`portal.alias`), which knows JSON only.
+    pub aliased: bool,
     /// The query without `?`.
     pub query: Option<String>,
     /// Headers as the client sent them.

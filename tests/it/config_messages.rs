@@ -118,7 +118,6 @@ fn features_that_come_later_are_refused_by_name() {
         "[session]\ntouch_interval = \"60s\"\nmax_per_user = 10\nwhen_full = \"refuse\"",
         "[session]\nsweep_interval = \"15m\"\nsweep_at = \"03:00\"",
         "[portal]\nhost = \"login.example.com\"\npublic_url = \"https://a.example\"\nregistration = true",
-        "[[portal.alias]]\nhost = \"a.example\"",
         "[admin]\ntoken = \"very secret token\"\ngroup = \"admins\"",
         "max_auth_age = \"15m\"\nrate_limit = { per = \"user\" }\nsessions = [\"native\", \"crm\"]\nidentity = \"grafana\"",
         "[[upstream]]\nname = \"b\"\nservers = [\"https://b\", \"unix:/run/b\"]\nbalance = \"hash\"\nhash_by = \"session\"\nhealth = {}",
@@ -375,6 +374,31 @@ fn portal_and_log_settings_are_possible() {
         "[portal]\nprefix = \"portal\"",
         "[log]\nformat = \"yaml\"\nlevel = \"verbose\"\naccess_file = \"\"",
     ]));
+}
+
+#[test]
+fn an_alias_is_one_path_of_one_host_for_one_endpoint() {
+    let alias = |host: &str, path: &str, endpoint: &str| {
+        format!(
+            "host = \"app.example.com\"\n[[portal.alias]]\nhost = {host:?}\npath = {path:?}\nendpoint = {endpoint:?}\n"
+        )
+    };
+    let wrong = [
+        "[[portal.alias]]\nhost = \"app.example.com\"".to_owned(),
+        alias("*.example.com", "/a", "login"),
+        alias("other.example.org", "/a", "login"),
+        alias("app.example.com", "/grüße", "login"),
+        alias("app.example.com", "/a%2fb", "login"),
+        alias("app.example.com", "/", "login"),
+        alias("app.example.com", "/.Portcullis/log-in", "login"),
+        alias("app.example.com", "/a", "logn"),
+        alias("app.example.com", "/a", "verify/nginx"),
+        alias("app.example.com", "/a", "admin/"),
+        alias("app.example.com", "/a/b", "login")
+            + alias("app.example.com", "/A/b/", "logout").trim_start_matches("host = \"app.example.com\"\n"),
+        "[portal]\nclear_cache = [\"*.example.com\"]".to_owned(),
+    ];
+    assert_snapshot!(told_of_tables(&wrong.each_ref().map(String::as_str)));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The second step: rooms' settings out of a checked tree, and everything that keys say against each other.
 
+mod aliases;
 mod identity;
 mod listeners;
 mod routes;
@@ -71,6 +72,7 @@ pub(super) fn config(root: &Section, folder: &Path, findings: &mut Findings) -> 
                 .texts("return_origins")
                 .map(|(text, _)| text.to_owned())
                 .collect(),
+            clear_cache: aliases::clear_cache(&mut draft),
             unsafe_plain_login: portal.flag("unsafe_plain_login"),
         },
         telemetry: telemetry::Settings {
@@ -108,7 +110,9 @@ fn proxy_settings(draft: &mut Draft<'_>) -> proxy::Settings {
     let upstreams = upstreams::upstreams(draft);
     let routes = routes::routes(draft, &upstreams, &portal_prefix);
     upstreams::warn_of_unused(draft, &upstreams, &routes);
+    let aliases = aliases::aliases(draft, &routes, &portal_prefix);
     proxy::Settings {
+        aliases,
         trusted_proxies: listeners::networks(draft.table("trust"), "proxies"),
         body_bytes: limits.size("body_bytes"),
         headers: limits.number("headers").unwrap_or(100),

@@ -259,7 +259,14 @@ static PORTAL: Table = Table {
         Key::new(
             "return_origins",
             Kind::List(&shape::ORIGIN),
-            "Other origins that a browser may be sent back to after log-in.",
+            "Other origins that a browser may be sent back to after log-in, and whose pages may use the JSON endpoints with \
+             the visitor's cookie (CORS; the browser sends it from another site only with session.same_site = \"none\").",
+        )
+        .default("[]"),
+        Key::new(
+            "clear_cache",
+            Kind::List(&shape::HOST),
+            "Hosts whose log-out also empties the browser's cache of that host. Cookies and storage of the application stay.",
         )
         .default("[]"),
         Key::new(
@@ -276,7 +283,24 @@ static PORTAL: Table = Table {
         .default("false"),
         Key::later("public_url"),
         Key::later("host"),
-        Key::later("alias"),
+        Key::new(
+            "alias",
+            Kind::Tables(&ALIAS),
+            "Paths of an existing front end that the gateway answers itself, each a [[portal.alias]]. Exactly this path: \
+             other spellings of it are refused, and what stands below it goes on to the application. endpoint: login, \
+             logout, register, me, session, password, sessions, sessions/end-others, sync, events, or admin/ and a path \
+             of the admin API.",
+        )
+        .example("[{ host = \"app.example.com\", path = \"/api/auth/login\", endpoint = \"login\" }]"),
+    ],
+};
+
+static ALIAS: Table = Table {
+    says: "",
+    keys: &[
+        Key::new("host", Kind::One(&shape::HOST), "One host that a route is for.").required("\"app.example.com\""),
+        Key::new("path", Kind::One(&shape::ALIAS_PATH), "The front end's path.").required("\"/api/auth/login\""),
+        Key::new("endpoint", Kind::One(&shape::ENDPOINT), "What answers.").required("\"login\""),
     ],
 };
 

@@ -1,4 +1,6 @@
 use super::Mistake;
+use crate::config::suggest;
+use crate::portal::ENDPOINTS;
 
 /// A path as routes name it: as the browser sends it after decoding, nothing that could be read in two ways.
 pub fn path(text: &str) -> Result<(), Mistake> {
@@ -36,6 +38,43 @@ pub fn path(text: &str) -> Result<(), Mistake> {
         return wrong("has an empty segment", "write one /".to_owned());
     }
     Ok(())
+}
+
+/// A path that a browser sends as it is written here.
+pub fn alias_path(text: &str) -> Result<(), Mistake> {
+    path(text)?;
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()+,=:@".contains(&byte);
+    if !text.bytes().all(fits) {
+        return Err(Mistake::new(
+            "has letters that browsers encode",
+            "write letters, digits, -, . and _ only",
+        ));
+    }
+    if text.trim_end_matches('/').is_empty() {
+        return Err(Mistake::new(
+            "is the application's first page",
+            "name the path of one of its endpoints: \"/api/auth/login\"",
+        ));
+    }
+    Ok(())
+}
+
+/// What stands under the portal's prefix.
+pub fn endpoint(text: &str) -> Result<(), Mistake> {
+    let of_admin = text
+        .strip_prefix("admin/")
+        .is_some_and(|rest| path(&format!("/{rest}")).is_ok() && !rest.is_empty() && !rest.ends_with('/'));
+    if of_admin || ENDPOINTS.contains(&text) {
+        return Ok(());
+    }
+    let hint = match suggest::nearest(text, ENDPOINTS) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!(
+            "one of {}, or \"admin/\" and a path of the admin API",
+            ENDPOINTS.join(", ")
+        ),
+    };
+    Err(Mistake::new("is no endpoint", hint))
 }
 
 pub fn portal_prefix(text: &str) -> Result<(), Mistake> {

@@ -34,6 +34,9 @@ statements! {
     end_of_user: "DELETE FROM {schema}.sessions WHERE digest IN
         (SELECT digest FROM {schema}.sessions WHERE user_id = $1 ORDER BY digest FOR UPDATE)
         RETURNING digest, public_id, user_id";
+    end_others_of_user: "DELETE FROM {schema}.sessions WHERE digest IN
+        (SELECT digest FROM {schema}.sessions WHERE user_id = $1 AND digest <> $2 ORDER BY digest FOR UPDATE)
+        RETURNING digest, public_id, user_id";
     end_all: "DELETE FROM {schema}.sessions WHERE digest IN
         (SELECT digest FROM {schema}.sessions ORDER BY digest FOR UPDATE) RETURNING digest, public_id, user_id";
     // One at a time adds users: a name and an address in two rows are unique together only that way.

@@ -138,6 +138,10 @@ pub(super) async fn delete(store: &Sqlite, work: &mut Begun, which: &Which) -> R
         Which::Digest(digest) => Sqlite::query(&store.sql.end_by_digest).bind(digest.0.to_vec()),
         Which::Public(id) => Sqlite::query(&store.sql.end_by_public_id).bind(id.0),
         Which::User(user) => Sqlite::query(&store.sql.end_of_user).bind(user.0),
+        Which::Others { user, keep } => {
+            let others = Sqlite::query(&store.sql.end_others_of_user);
+            others.bind(user.0).bind(keep.0.to_vec())
+        }
         Which::All => Sqlite::query(&store.sql.end_all),
     };
     let deleted = work.rows(TABLE, statement).await?;

@@ -25,6 +25,8 @@ statements! {
     end_by_digest: "DELETE FROM sessions WHERE digest = $1 RETURNING digest, public_id, user_id";
     end_by_public_id: "DELETE FROM sessions WHERE public_id = $1 RETURNING digest, public_id, user_id";
     end_of_user: "DELETE FROM sessions WHERE user_id = $1 RETURNING digest, public_id, user_id";
+    end_others_of_user: "DELETE FROM sessions WHERE user_id = $1 AND digest <> $2
+        RETURNING digest, public_id, user_id";
     end_all: "DELETE FROM sessions RETURNING digest, public_id, user_id";
     names_taken: "SELECT EXISTS (SELECT 1 FROM users WHERE username = $1 OR email = $1)
         OR EXISTS (SELECT 1 FROM retired_usernames WHERE username = $1) AS username_taken,

@@ -41,6 +41,7 @@ pub fn exchange(method: Method, path: &str) -> Exchange {
     Exchange {
         method,
         path: path.to_owned(),
+        aliased: false,
         query,
         headers: HeaderMap::new(),
         body: Bytes::new(),
@@ -74,6 +75,17 @@ fn user(name: &str) -> User {
     }
 }
 
+fn found(session: Session) -> Found {
+    let user = ["alice", "bob"]
+        .map(user)
+        .into_iter()
+        .find(|user| user.id == session.user);
+    Found {
+        session,
+        user: user.unwrap(),
+    }
+}
+
 /// Knows alice and bob, keeps sessions in memory.
 #[derive(Default)]
 pub struct FakeStore {
@@ -89,6 +101,10 @@ impl FakeStore {
 
     pub fn sessions(&self) -> usize {
         self.rows.lock().unwrap().len()
+    }
+
+    fn all(&self) -> Vec<Found> {
+        self.rows.lock().unwrap().values().cloned().map(found).collect()
     }
 
     fn up(&self) -> Result<(), StoreError> {
@@ -125,16 +141,7 @@ impl Store for FakeStore {
         Box::pin(async move {
             self.up()?;
             let session = self.rows.lock().unwrap().get(digest).cloned();
-            Ok(session.map(|session| {
-                let user = ["alice", "bob"]
-                    .map(user)
-                    .into_iter()
-                    .find(|user| user.id == session.user);
-                Found {
-                    session,
-                    user: user.unwrap(),
-                }
-            }))
+            Ok(session.map(found))
         })
     }
 
@@ -178,6 +185,7 @@ impl Store for FakeStore {
                 Which::Digest(digest) => session.digest == digest,
                 Which::Public(id) => session.public_id == id,
                 Which::User(user) => session.user == user,
+                Which::Others { user, keep } => session.user == user && session.digest != keep,
                 Which::All => true,
             });
             self.events.lock().unwrap().push(event);
@@ -213,11 +221,24 @@ impl Store for FakeStore {
         Box::pin(async { self.up().map(|()| Some(1)) })
     }
 
-    fn list_sessions(&self, _: Option<UserId>, _: Option<PublicId>, _: u32) -> Call<'_, Vec<Found>> {
-        never()
+    fn list_sessions(&self, of: Option<UserId>, after: Option<PublicId>, limit: u32) -> Call<'_, Vec<Found>> {
+        Box::pin(async move {
+            self.up()?;
+            let mut found = self.all();
+            found.retain(|found| {
+                of.is_none_or(|of| of == found.session.user)
+                    && after.is_none_or(|after| found.session.public_id < after)
+            });
+            found.sort_by_key(|found| std::cmp::Reverse(found.session.public_id));
+            found.truncate(limit as usize);
+            Ok(found)
+        })
     }
-    fn find_session_by_public_id(&self, _: PublicId) -> Call<'_, Option<Found>> {
-        never()
+    fn find_session_by_public_id(&self, id: PublicId) -> Call<'_, Option<Found>> {
+        Box::pin(async move {
+            self.up()?;
+            Ok(self.all().into_iter().find(|found| found.session.public_id == id))
+        })
     }
     fn add_user(&self, _: NewUser, _: Event) -> Call<'_, ()> {
         never()
@@ -306,6 +327,7 @@ impl Bench {
             prefix: "/.portcullis".to_owned(),
             name: Some("Example Ltd".to_owned()),
             return_origins: vec!["https://app.example.com".to_owned()],
+            clear_cache: Vec::new(),
             unsafe_plain_login: false,
         };
         adjust(&mut settings, &mut costs);

@@ -1,6 +1,8 @@
 //! The desk as browsers and scripts meet it.
 
 mod bench;
+mod origins;
+mod own_sessions;
 
 use bench::*;
 use http::{HeaderValue, Method, StatusCode};
@@ -438,10 +440,17 @@ async fn me_is_a_page_for_people() {
     browser.sign_in(&bench, "alice").await;
     let answer = browser.open(&bench, ME).await;
     assert!(text(&answer).contains("The alice") && text(&answer).contains("alice@example.com"));
-    assert_eq!(
-        header(&browser.open(&bench, "/.portcullis").await, "location"),
-        Some(ME)
-    );
+    for root in ["/.portcullis", "/.portcullis/"] {
+        let answer = browser.open(&bench, root).await;
+        assert_eq!(answer.status(), 200);
+        for link in [
+            "/.portcullis/sessions",
+            "/.portcullis/password",
+            "action=\"/.portcullis/logout\"",
+        ] {
+            assert!(text(&answer).contains(link), "{root} leads to {link}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -477,7 +486,7 @@ async fn what_is_not_there_is_404_and_a_wrong_method_405() {
     for path in [
         "register",
         "password",
-        "sessions",
+        "sessions/",
         "sync",
         "events",
         "verify/nginx",
@@ -496,6 +505,11 @@ async fn what_is_not_there_is_404_and_a_wrong_method_405() {
         (Method::DELETE, LOGOUT, "GET, HEAD, POST"),
         (Method::POST, ME, "GET, HEAD"),
         (Method::OPTIONS, SESSION, "GET, HEAD"),
+        (Method::POST, "/.portcullis/sessions", "GET, HEAD"),
+        (Method::GET, "/.portcullis/sessions/end-others", "POST"),
+        (Method::DELETE, "/.portcullis/sessions/end-others", "POST"),
+        (Method::GET, "/.portcullis/sessions/x", "DELETE"),
+        (Method::DELETE, "/.portcullis/sessions/x/end", "POST"),
     ] {
         let answer = browser.send(&bench, exchange(method, path)).await;
         assert_eq!(answer.status(), 405, "{path}");

@@ -185,7 +185,13 @@ pub async fn ending_tells_exactly_which_sessions_ended(opened: &Opened) {
         end(opened, Which::Public(of_ann[1].public_id)).await,
         public_ids(&of_ann[1..2])
     );
-    assert_eq!(end(opened, Which::User(ann.id)).await, public_ids(&of_ann[2..]));
+    let others = Which::Others {
+        user: ann.id,
+        keep: of_ann[2].digest,
+    };
+    assert_eq!(end(opened, others.clone()).await, public_ids(&of_ann[3..]));
+    assert_eq!(end(opened, others).await, []);
+    assert_eq!(end(opened, Which::User(ann.id)).await, public_ids(&of_ann[2..3]));
     assert_eq!(end(opened, Which::User(ann.id)).await, []);
     assert_eq!(end(opened, Which::All).await, public_ids(&of_bob));
     assert!(opened.store.list_sessions(None, None, 10).await.unwrap().is_empty());
