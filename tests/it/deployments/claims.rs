@@ -2,6 +2,7 @@
 
 use super::place::{Browser, PASSWORD, Place, SECRET, USER};
 use crate::support::gateway::Gateway;
+use crate::support::postgres::Postgres;
 
 /// A page behind the log-in, for scripts.
 pub const TARGET: &str = "/api/whoami";
@@ -142,4 +143,73 @@ pub fn start_is_told(place: &Place, gateway: &Gateway, says: &[&str]) {
     for secret in [SECRET, PASSWORD, place.database.as_str()] {
         assert!(!log.contains(secret), "a secret is in the log");
     }
+}
+
+/// What happened to a user's sessions is in the audit trail: who, when, from where, and no secret.
+pub async fn log_ins_and_ends_are_audited(place: &Place) {
+    let gateway = place.start();
+    let mut browser = place.signed_in(&gateway).await;
+    let wrong = serde_json::json!({ "username": USER, "password": "wrong horse battery staple" });
+    let mut stranger = place.browser(&gateway).await;
+    assert_eq!(stranger.post("/.portcullis/login", &wrong).await.status, 401);
+    browser.sign_out().await;
+    browser.sign_in(USER).await;
+    place.done(&["session", "end", "--user", USER], "");
+    for (kind, actor) in [
+        ("login_succeeded", USER),
+        ("login_failed", "system"),
+        ("logged_out", USER),
+        ("session_ended", "command"),
+    ] {
+        let schema = place.shipped.schema;
+        let facts = place.sql(&format!(
+            "SELECT DISTINCT coalesce(e.username, u.username), e.at > now() - interval '10 minutes', e.actor \
+             FROM {schema}.audit_events e LEFT JOIN {schema}.users u ON u.id = e.user_id WHERE e.kind = '{kind}'"
+        ));
+        assert_eq!(facts, format!("{USER}|t|{actor}"), "{kind}");
+    }
+    let all = place.sql(&format!("SELECT * FROM {}.audit_events", place.shipped.schema));
+    let token = browser.cookie.as_deref().and_then(|pair| pair.split_once('='));
+    for secret in [PASSWORD, "wrong horse", token.expect("a cookie").1] {
+        assert!(!all.contains(secret), "a secret is in the trail");
+    }
+}
+
+/// A database that cannot be asked is 503 with a time to come back, in words that give nothing away, and signs nobody out.
+pub async fn an_outage_signs_nobody_out(place: &Place) {
+    let gateway = place.start();
+    let mut browser = place.signed_in(&gateway).await;
+    let database = place.database.rsplit('/').next().expect("a name");
+    let outside = |sql: &str| Postgres::shared().sql("postgres", sql);
+    outside(&format!(
+        "ALTER DATABASE {database} ALLOW_CONNECTIONS false; \
+         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"
+    ));
+    let answer = browser.until(TARGET, 503).await;
+    assert!(answer.value("retry-after").is_some());
+    assert!(answer.values("set-cookie").is_empty(), "the cookie stays");
+    for word in ["postgres", "sql", database, "connect"] {
+        assert!(!answer.text().contains(word), "{}", answer.text());
+    }
+    outside(&format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true"));
+    browser.until(TARGET, 200).await;
+}
+
+/// A new version beside the old one, which then stops: every request is answered all along, and nobody signs in again.
+pub async fn a_deploy_signs_nobody_out(place: &Place) {
+    let old = place.start();
+    let mut before = place.signed_in(&old).await;
+    let new = place.start();
+    let mut after = place.browser(&new).await;
+    after.cookie.clone_from(&before.cookie);
+    assert_signed_in(place, &mut before, "on the old one").await;
+    assert_signed_in(place, &mut after, "on the new one").await;
+    old.signal("TERM");
+    for _ in 0..20 {
+        assert_signed_in(place, &mut after, "while the old one stops").await;
+    }
+    drop(before);
+    let stopped = old.ended();
+    assert!(stopped.status.success(), "{}", stopped.stderr);
+    assert_signed_in(place, &mut after, "after the deploy").await;
 }

@@ -1,6 +1,7 @@
 //! `fixed-week.toml`: a week from the log-in, https by the gateway, tables by migration only.
 
 use super::claims;
+use super::figures;
 use super::place::{HOST, Place, Reach, Shipped, USER, attributes};
 
 const SHIPPED: Shipped = Shipped {
@@ -117,4 +118,46 @@ async fn plain_http_is_sent_to_https() {
     assert_eq!(answer.status, 308);
     assert_eq!(answer.value("location"), Some("https://app.example.com/a?b=c"));
     assert!(place.app.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_deploy_signs_nobody_out() {
+    claims::a_deploy_signs_nobody_out(&Place::new(SHIPPED).prepared()).await;
+}
+
+#[tokio::test]
+async fn errors_are_handled_and_give_nothing_away() {
+    claims::an_outage_signs_nobody_out(&Place::new(SHIPPED).prepared()).await;
+}
+
+#[tokio::test]
+async fn a_session_takes_about_500_bytes_and_is_found_by_its_key() {
+    figures::size_and_look_up(&Place::new(SHIPPED).prepared()).await;
+}
+
+#[tokio::test]
+async fn headers_tell_the_application_who_it_is_and_browsers_what_to_keep() {
+    let place = Place::new(SHIPPED).prepared();
+    let gateway = place.start();
+    let mut browser = place.signed_in(&gateway).await;
+    let answer = browser.get("/report").await;
+    assert_eq!(answer.value("cache-control"), Some("private"));
+    assert!(
+        answer.values("set-cookie").is_empty(),
+        "an unchanged session sets nothing"
+    );
+    let told = place.app.last();
+    for (name, value) in [
+        ("x-forwarded-user", USER),
+        ("x-forwarded-preferred-username", USER),
+        ("x-forwarded-groups", "users"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", HOST),
+        ("x-forwarded-for", "127.0.0.1"),
+    ] {
+        assert_eq!(told.values(name), [value], "{name}");
+    }
+    let login = place.browser(&gateway).await.get("/.portcullis/session").await;
+    assert_eq!(login.value("cache-control"), Some("no-store"));
+    assert!(login.value("x-request-id").is_some());
 }

@@ -1,6 +1,7 @@
 //! `intranet.toml`: http and https side by side, by name and by address, several containers.
 
 use super::claims;
+use super::figures;
 use super::place::{Place, Reach, Shipped, USER, attributes};
 
 const NAME: &str = "tools.internal.example";
@@ -112,4 +113,9 @@ async fn the_start_tells_database_trust_store_cookie_and_address_without_a_secre
         gateway.url(1),
     ];
     claims::start_is_told(&place, &gateway, &says);
+}
+
+#[tokio::test]
+async fn memory_stays_where_it_was() {
+    figures::memory_stays(&Place::new(SHIPPED).prepared()).await;
 }

@@ -3,6 +3,7 @@
 //! claim stands in `claims.rs`. docs/deployments.md says which test holds which claim.
 
 mod claims;
+mod figures;
 mod fixed_week;
 mod intranet;
 mod offline_app;

@@ -2,6 +2,7 @@
 //! offline and come back.
 
 use super::claims;
+use super::figures;
 use super::place::{HOST, Place, Reach, Shipped, attributes};
 
 const SHIPPED: Shipped = Shipped {
@@ -91,4 +92,19 @@ async fn the_application_is_given_the_public_id_of_the_session_and_not_its_token
     let mut thief = place.browser(&gateway).await;
     thief.cookie = Some(format!("__Host-portcullis=aiq_{id}"));
     claims::assert_refused(&place, &mut thief, "the public id is no key").await;
+}
+
+#[tokio::test]
+async fn log_ins_and_ends_are_audited() {
+    claims::log_ins_and_ends_are_audited(&Place::new(SHIPPED).prepared()).await;
+}
+
+#[tokio::test]
+async fn many_at_once_are_answered_by_a_small_pool() {
+    figures::many_at_once(&Place::new(SHIPPED).prepared()).await;
+}
+
+#[tokio::test]
+async fn memory_stays_where_it_was() {
+    figures::memory_stays(&Place::new(SHIPPED).prepared()).await;
 }

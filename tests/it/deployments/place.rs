@@ -282,6 +282,24 @@ impl Browser<'_> {
         answer
     }
 
+    /// Opens a stream; what the application sends is to be read from the connection.
+    pub async fn open(&mut self, target: &str) -> &mut Client {
+        let cookie = format!("Cookie: {}", self.cookie.as_deref().unwrap_or("none="));
+        let mut lines = vec![cookie.as_str(), "Accept: text/event-stream"];
+        if matches!(self.reach, Reach::Balancer(_)) {
+            lines.extend(["X-Forwarded-Proto: https", "X-Forwarded-For: 203.0.113.9"]);
+        }
+        let head = format!(
+            "GET {target} HTTP/1.1\r\nHost: {}\r\n{}\r\n\r\n",
+            self.host(),
+            lines.join("\r\n")
+        );
+        self.client.send(head.as_bytes()).await;
+        let answer = self.client.head().await;
+        assert_eq!(answer.status, 200, "{target}: {:?}", answer.headers);
+        &mut self.client
+    }
+
     /// Signs in with [`PASSWORD`]; the `Set-Cookie` line.
     pub async fn sign_in(&mut self, user: &str) -> String {
         let body = serde_json::json!({ "username": user, "password": PASSWORD });

@@ -2,6 +2,8 @@
 
 use super::claims;
 use super::place::{Place, Reach, Shipped, USER, attributes};
+use crate::support::upstream::Reply;
+use std::time::Duration;
 
 const HOST: &str = "api.example.com";
 const SHIPPED: Shipped = Shipped {
@@ -109,4 +111,85 @@ async fn sessions_are_found_by_index() {
     uses_index("public_id = '00000000-0000-0000-0000-000000000000'");
     uses_index("user_id = '00000000-0000-0000-0000-000000000000'");
     uses_index("sweep_at < now()");
+}
+
+#[tokio::test]
+async fn log_ins_and_ends_are_audited() {
+    claims::log_ins_and_ends_are_audited(&Place::new(SHIPPED).prepared()).await;
+}
+
+/// The life of one session, as its owner, an operator and the database see it.
+#[tokio::test]
+async fn a_session_is_created_found_and_nothing_once_it_has_expired() {
+    let place = Place::new(SHIPPED).prepared();
+    let (gateway, other) = (place.start(), place.start());
+    let mut browser = place.signed_in(&gateway).await;
+    let row = place.sql(
+        "SELECT s.public_id, u.username, s.expires_at = s.created_at + interval '7 days' \
+         FROM portcullis.sessions s JOIN portcullis.users u ON u.id = s.user_id",
+    );
+    let (id, rest) = row.split_once('|').expect("columns");
+    assert_eq!(rest, "ada|t", "the row is in the table");
+    let told = browser.get("/.portcullis/session").await.json();
+    assert_eq!(
+        (told["state"].as_str(), told["public_id"].as_str()),
+        (Some("active"), Some(id))
+    );
+    let shown = |id: &str| place.command(&["session", "show", id, "--json"], "");
+    let found: serde_json::Value = serde_json::from_slice(&shown(id).stdout).expect("JSON");
+    assert_eq!(
+        (found["user"].as_str(), found["state"].as_str()),
+        (Some(USER), Some("active"))
+    );
+
+    place.expire_all();
+    let mut fresh = place.browser(&other).await;
+    fresh.cookie.clone_from(&browser.cookie);
+    let told = fresh.get("/.portcullis/session").await.json();
+    assert_eq!(told["state"], "expired");
+    assert!(told["public_id"].is_null() && told["expires_at"].is_null(), "{told}");
+    assert_eq!(fresh.get("/.portcullis/me").await.status, 401);
+    place.sql("DELETE FROM portcullis.sessions");
+    assert_eq!(shown(id).status.code(), Some(1), "nobody finds what is gone");
+}
+
+#[tokio::test]
+async fn all_sessions_of_a_user_are_listed_and_ended_and_nobody_elses() {
+    let place = Place::new(SHIPPED).prepared();
+    place.add_user("bob", &[]);
+    let gateway = place.start();
+    let mut ada = [place.signed_in(&gateway).await, place.signed_in(&gateway).await];
+    let mut bob = place.browser(&gateway).await;
+    bob.sign_in("bob").await;
+    let list = |user: &str| -> usize {
+        let listed = place.done(&["session", "list", "--user", user, "--json"], "");
+        let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
+        listed["items"].as_array().expect("a list").len()
+    };
+    assert_eq!((list(USER), list("bob")), (2, 1));
+    place.done(&["session", "end", "--user", USER], "");
+    assert_eq!((list(USER), list("bob")), (0, 1));
+    for browser in &mut ada {
+        browser.until(claims::TARGET, 401).await;
+    }
+    assert_eq!(bob.get(claims::TARGET).await.status, 200);
+}
+
+/// The application's own stream: what it sends is there at once, however long the rest takes.
+#[tokio::test]
+async fn the_applications_event_stream_is_passed_on_unbuffered_and_behind_the_session() {
+    let place = Place::with_app(SHIPPED, |_| Reply::Events {
+        every: Duration::from_hours(1),
+    })
+    .prepared();
+    let gateway = place.start();
+    let mut stranger = place.browser(&gateway).await;
+    assert_eq!(stranger.get("/api/events").await.status, 401);
+    let mut browser = place.signed_in(&gateway).await;
+    let stream = browser.open("/api/events").await;
+    assert_eq!(
+        stream.chunk().await,
+        b"data: 0\n\n",
+        "the first event, an hour before the second"
+    );
 }

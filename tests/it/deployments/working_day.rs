@@ -96,3 +96,25 @@ async fn a_log_in_takes_a_new_session_and_signing_out_leaves_nothing() {
     );
     assert_eq!(place.rows(), 0);
 }
+
+#[tokio::test]
+async fn log_ins_and_ends_are_audited() {
+    claims::log_ins_and_ends_are_audited(&Place::new(SHIPPED).prepared()).await;
+}
+
+#[tokio::test]
+async fn an_unchanged_session_is_not_written() {
+    let place = Place::new(SHIPPED).prepared();
+    let gateway = place.start();
+    let mut browser = place.signed_in(&gateway).await;
+    let version = "SELECT xmin || ' ' || ctid FROM portcullis.sessions";
+    let before = place.sql(version);
+    for _ in 0..20 {
+        claims::assert_signed_in(&place, &mut browser, "a request").await;
+    }
+    assert_eq!(
+        place.sql(version),
+        before,
+        "twenty requests within a minute of the log-in"
+    );
+}
