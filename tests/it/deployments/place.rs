@@ -282,6 +282,11 @@ impl Browser<'_> {
         answer
     }
 
+    /// The connection, to go on reading from a stream.
+    pub fn stream(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
     /// Opens a stream; what the application sends is to be read from the connection.
     pub async fn open(&mut self, target: &str) -> &mut Client {
         let cookie = format!("Cookie: {}", self.cookie.as_deref().unwrap_or("none="));

@@ -177,7 +177,7 @@ async fn all_sessions_of_a_user_are_listed_and_ended_and_nobody_elses() {
 
 /// The application's own stream: what it sends is there at once, however long the rest takes.
 #[tokio::test]
-async fn the_applications_event_stream_is_passed_on_unbuffered_and_behind_the_session() {
+async fn the_applications_event_stream_is_passed_on_unbuffered_and_ends_with_the_session() {
     let place = Place::with_app(SHIPPED, |_| Reply::Events {
         every: Duration::from_hours(1),
     })
