@@ -2,6 +2,7 @@ use super::Portal;
 use super::endpoint::{methods_of, one_session};
 use super::error_page::{Action, ErrorPage};
 use super::fields::{Body, FieldsError};
+use super::form_token::clearing;
 use super::pages::page;
 use super::return_address::MAX_NEXT;
 use super::same_origin::{Sender, sender};
@@ -245,10 +246,14 @@ impl Portal {
         }
     }
 
-    /// What a browser forgets at a log-out: our cookie, and its cache where the host asks for that. Nothing else of the
+    /// What a browser forgets at a log-out: our cookies, and its cache where the host asks for that. Nothing else of the
     /// application's: `"cookies"` and `"storage"` would take those.
     pub(super) fn sign_off(&self, exchange: &Exchange, answer: &mut Answer) {
         self.clear_cookie(exchange, answer);
+        // Chromium keeps `no-store` pages for going back until HttpOnly cookies change, and forgives the page that came
+        // right after log-in one change: the cookie that the log-in itself had set. This is the second.
+        let form = HeaderValue::from_static(clearing(exchange.scheme));
+        answer.headers_mut().append(SET_COOKIE, form);
         if self.settings.clear_cache.contains(&exchange.host) {
             answer
                 .headers_mut()

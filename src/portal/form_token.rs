@@ -110,6 +110,14 @@ fn cookie(exchange: &Exchange, nonce: Nonce) -> Option<HeaderValue> {
     Some(header)
 }
 
+/// The `Set-Cookie` value that takes the nonce from the browser; forms that are open in it are stale from then on.
+pub(super) const fn clearing(scheme: Scheme) -> &'static str {
+    match scheme {
+        Scheme::Https => "__Host-portcullis-form=; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=0",
+        Scheme::Http => "portcullis-form=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0",
+    }
+}
+
 fn random() -> Result<Nonce, getrandom::Error> {
     let mut nonce = Nonce::default();
     getrandom::fill(&mut nonce)?;
