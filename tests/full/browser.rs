@@ -1,0 +1,285 @@
+//! The gateway's pages, and what applications do behind it, in a real browser that trusts the local authority as a
+//! person's would. The scenarios are in `tests/browser`; each has a gateway and a browser of its own.
+
+use crate::support::gateway::Gateway;
+use crate::support::gateway::PROGRAM;
+use crate::support::upstream::{Recorded, Reply, Upstream};
+use serde_json::{Map, Value, json};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+const ORIGIN: &str = "https://app.example.test";
+const HOSTS: &[&str] = &["app.example.test", "other.example.test", "elsewhere.test"];
+const USERNAME: &str = "ada";
+const PASSWORD: &str = "correct horse battery staple";
+/// As long as a user name can be.
+const LONG_NAME: &str = "a.very.long.user.name.that.nobody.would.type.but.somebody.has.it";
+/// A scenario gives up by itself after 90 seconds.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+const ROUTES: &str = r#"
+[[listener]]
+address = "127.0.0.1:0"
+certificates = "local"
+
+[admin]
+address = "127.0.0.1:0"
+
+[[route]]
+name = "app"
+host = "app.example.test"
+upstream = "app"
+
+[[route]]
+name = "public"
+host = "app.example.test"
+path = "/public"
+upstream = "app"
+access = "public"
+
+[[route]]
+name = "closed"
+host = "app.example.test"
+path = "/closed"
+upstream = "app"
+access = "deny"
+
+[[route]]
+name = "broken"
+host = "app.example.test"
+path = "/broken"
+upstream = "nowhere"
+
+[[route]]
+name = "other"
+host = "other.example.test"
+upstream = "app"
+access = "public"
+
+[[route]]
+name = "elsewhere"
+host = "elsewhere.test"
+upstream = "app"
+access = "public"
+"#;
+
+struct Stage {
+    app: Upstream,
+    gateway: Gateway,
+}
+
+impl Stage {
+    fn start() -> Self {
+        Self::with("")
+    }
+
+    /// With settings in front of the listeners.
+    fn with(settings: &str) -> Self {
+        let app = Upstream::start(application);
+        let upstreams = format!(
+            "[[upstream]]\nname = \"app\"\nservers = [\"{}\"]\n[[upstream]]\nname = \"nowhere\"\nservers = [\"http://127.0.0.1:1\"]\n",
+            app.url()
+        );
+        let gateway = Gateway::start(&format!("{settings}\n{ROUTES}\n{upstreams}"));
+        for (name, display, groups) in [
+            (USERNAME, "Ada Lovelace", &["staff"][..]),
+            ("eve", "Eve", &[]),
+            (LONG_NAME, LONG_DISPLAY_NAME, LONG_GROUPS),
+        ] {
+            let mut arguments = vec!["user", "add", name, "--display-name", display, "--password-stdin"];
+            arguments.extend(groups.iter().flat_map(|group| ["--group", group]));
+            let added = gateway.command(&arguments, PASSWORD);
+            assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+        }
+        Self { app, gateway }
+    }
+
+    /// Plays a scenario of `tests/browser` and fails with what it says.
+    fn play(&self, scenario: &str) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (facts, said) = (folder.path().join("facts.json"), folder.path().join("said"));
+        std::fs::write(&facts, self.facts(folder.path()).to_string()).expect("the facts are written");
+        let status = node(
+            &[scenario],
+            File::open(&facts).expect("the facts can be read").into(),
+            &said,
+        );
+        let said = std::fs::read_to_string(said).unwrap_or_default();
+        assert!(status.success(), "{scenario}:\n{said}");
+        print!("{said}");
+    }
+
+    fn facts(&self, folder: &Path) -> Value {
+        let ca = folder.join("ca.pem");
+        std::fs::write(&ca, self.gateway.ca()).expect("the certificate is written");
+        json!({
+            "origin": ORIGIN,
+            "address": self.gateway.address(0).to_string(),
+            "hosts": HOSTS,
+            "ca": ca,
+            "program": PROGRAM,
+            "config": self.gateway.folder().join("portcullis.toml"),
+            "username": USERNAME,
+            "password": PASSWORD,
+            "long_name": LONG_NAME,
+            "shots": Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots"),
+        })
+    }
+}
+
+const LONG_DISPLAY_NAME: &str = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft";
+const LONG_GROUPS: &[&str] = &[
+    "accounting",
+    "administrators-of-the-northern-region",
+    "everybody",
+    "sales:emea",
+    "staff",
+    "a-group-whose-name-is-as-long-as-the-name-of-a-group-may-ever-be",
+];
+
+/// A small application: it greets, tells what it was told, takes a form, streams, and leaves much to browsers.
+fn application(request: &Recorded) -> Reply {
+    if !request.values("upgrade").is_empty() {
+        return Reply::WebSocketEcho;
+    }
+    let user = request.values("x-forwarded-user").pop().unwrap_or_default();
+    let target = request.target();
+    match target.split('?').next().unwrap_or_default() {
+        "/echo" => {
+            let headers = request.headers().into_iter();
+            let told: Map<String, Value> = headers
+                .map(|(name, value)| (name.to_lowercase(), value.into()))
+                .collect();
+            Reply::text(&Value::from(told).to_string()).with("Cache-Control", "no-store")
+        }
+        "/events" => Reply::Events {
+            every: Duration::from_millis(200),
+        },
+        "/form" => page(
+            "<h1>Form</h1><form method=post action=/save><label>Note <input name=note></label><button>Save</button></form>",
+        ),
+        "/save" => page("<h1>saved</h1>"),
+        "/private" => page(&format!("<h1>Private</h1>only for {user}")).with("Cache-Control", "no-store"),
+        "/sw.js" => script(),
+        "/tools/sw.js" => script().with("Service-Worker-Allowed", "/"),
+        "/stranger" => page("<h1>A page of somebody else</h1>"),
+        _ => page(&format!("<h1>Hello, {user}</h1>"))
+            .with("Set-Cookie", "theirs=1; Path=/; Secure")
+            .with("Cache-Control", "no-store"),
+    }
+}
+
+fn page(content: &str) -> Reply {
+    typed(
+        "text/html; charset=utf-8",
+        &format!("<!doctype html><html lang=en><link rel=icon href='data:,'><title>App</title>{content}"),
+    )
+}
+
+fn script() -> Reply {
+    typed("text/javascript", "addEventListener('fetch', () => {});")
+}
+
+fn typed(kind: &str, body: &str) -> Reply {
+    Reply::Fixed {
+        status: 200,
+        headers: vec![("Content-Type".into(), kind.into())],
+        body: body.into(),
+    }
+}
+
+/// Runs `tests/browser/run.mjs`; what it prints goes into the file `said`.
+fn node(arguments: &[&str], input: Stdio, said: &Path) -> ExitStatus {
+    let output = File::create(said).expect("a file for what it says");
+    let errors = output.try_clone().expect("the same file again");
+    let mut child = Command::new("node")
+        .arg(runner())
+        .args(arguments)
+        .stdin(input)
+        .stdout(output)
+        .stderr(errors)
+        .spawn()
+        .expect("Node runs: ./test --full installs it");
+    let started = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("the process can be asked") {
+            return status;
+        }
+        if started.elapsed() > PATIENCE {
+            let _ = child.kill();
+            let _ = child.wait();
+            let said = std::fs::read_to_string(said).unwrap_or_default();
+            panic!("{arguments:?} did not end in {PATIENCE:?}:\n{said}");
+        }
+        crate::support::gateway::pause();
+    }
+}
+
+fn runner() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    assert!(
+        tests.join(".cache/browser/node_modules/playwright-core").exists(),
+        "there is nothing that drives a browser under tests/.cache: run ./test --full, which installs it"
+    );
+    tests.join("browser/run.mjs")
+}
+
+/// The form came through once, and whole.
+fn saved_once(stage: &Stage) {
+    let sent = stage
+        .app
+        .requests()
+        .into_iter()
+        .filter(|request| request.target() == "/save");
+    let bodies: Vec<_> = sent
+        .map(|request| String::from_utf8_lossy(&request.body).into_owned())
+        .collect();
+    assert_eq!(bodies, ["note=what+took+an+hour+to+write"]);
+}
+
+/// One test a scenario, each with its stage and with what must be true after it.
+macro_rules! scenarios {
+    ($($name:ident: $stage:expr $(=> $check:expr)?,)+) => {
+        $(#[test]
+        fn $name() {
+            let stage = $stage;
+            stage.play(stringify!($name));
+            $($check(&stage);)?
+        })+
+
+        #[test]
+        fn every_scenario_is_played() {
+            let folder = tempfile::tempdir().unwrap();
+            let said = folder.path().join("said");
+            let status = node(&["--list"], Stdio::null(), &said);
+            let said = std::fs::read_to_string(said).unwrap();
+            assert!(status.success(), "{said}");
+            let mut played = vec![$(stringify!($name)),+];
+            played.sort_unstable();
+            assert_eq!(said.lines().collect::<Vec<_>>(), played);
+        }
+    };
+}
+
+scenarios! {
+    a_form_sent_after_the_session_ended_can_be_sent_again: Stage::start() => saved_once,
+    a_session_that_was_ended_elsewhere_is_told_and_can_be_begun_again: Stage::start(),
+    a_visitor_signs_in_and_lands_where_they_wanted_to_go: Stage::start(),
+    a_wrong_password_keeps_the_name_and_the_way_and_forgets_the_password: Stage::start(),
+    an_unknown_name_is_told_the_same_as_a_wrong_password: Stage::start(),
+    every_page_is_readable_in_light_and_dark_narrow_and_wide: Stage::start(),
+    going_back_after_signing_out_shows_nothing_private: Stage::start(),
+    no_page_breaks_its_own_policy_and_the_policy_is_kept: Stage::start(),
+    no_page_of_another_origin_can_sign_anybody_out: Stage::start(),
+    no_page_of_another_origin_reads_who_is_signed_in_or_opens_a_web_socket: Stage::start(),
+    no_page_shows_the_log_in_form_in_a_frame: Stage::start(),
+    no_service_worker_of_the_application_stands_before_the_log_in_page: Stage::start(),
+    signing_in_and_out_works_without_scripts: Stage::start(),
+    signing_out_asks_first_and_leaves_nothing_behind: Stage::start(),
+    the_cookie_is_out_of_reach_of_scripts_and_lasts_as_long_as_was_asked: Stage::start(),
+    the_form_is_filled_and_sent_by_keyboard_alone: Stage::start(),
+    the_keyboard_reaches_everything_in_order_and_shows_where_it_is: Stage::start(),
+    who_is_signed_in_already_is_told_so_and_can_become_somebody_else: Stage::start(),
+}
