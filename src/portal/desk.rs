@@ -72,6 +72,8 @@ impl Portal {
             "/logout" if sends => self.logout(exchange).await,
             "/me" if asks => self.me(exchange).await,
             "/session" if asks => self.session(exchange).await,
+            "/events" if exchange.method == Method::GET => self.events(exchange).await,
+            "/sync" if sends => self.sync(exchange).await,
             "/sessions" if asks => self.own_sessions(exchange).await,
             "/sessions/end-others" if sends => self.end_others(exchange).await,
             _ => self.serve_further(exchange, path).await,

@@ -21,7 +21,8 @@ pub(super) fn methods_of(path: &str) -> Option<&'static str> {
     match path {
         "/login" | "/logout" => Some("GET, HEAD, POST"),
         "" | "/" | "/me" | "/session" | "/sessions" => Some("GET, HEAD"),
-        "/sessions/end-others" => Some("POST"),
+        "/events" => Some("GET"),
+        "/sessions/end-others" | "/sync" => Some("POST"),
         _ => match one_session(path)? {
             (_, Way::Delete) => Some("DELETE"),
             (_, Way::Form) => Some("POST"),

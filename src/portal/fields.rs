@@ -54,6 +54,10 @@ pub(super) enum FieldsError {
     LoginMembers,
     #[error("The JSON object must be empty.")]
     LogoutMembers,
+    #[error("The only JSON member is device, an object with the one member name.")]
+    SyncMembers,
+    #[error("The name of the device is empty, longer than 128 bytes, or has characters that cannot be seen.")]
+    DeviceName,
     #[error("The form is not written as application/x-www-form-urlencoded in UTF-8.")]
     NotForm,
     #[error("The form has the same field twice.")]
@@ -174,7 +178,10 @@ impl LogoutFields {
     }
 }
 
-fn from_json<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8], members: FieldsError) -> Result<T, FieldsError> {
+pub(super) fn from_json<'a, T: serde::Deserialize<'a>>(
+    bytes: &'a [u8],
+    members: FieldsError,
+) -> Result<T, FieldsError> {
     // serde would take a list of values for an object as well.
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(FieldsError::NotJson);

@@ -66,7 +66,7 @@ impl<'a> Refused<'a> {
 #[derive(serde::Serialize)]
 struct SignedIn<'a> {
     user: UserFacts<'a>,
-    session: SessionFacts,
+    session: SessionFacts<'a>,
     next: &'a str,
     /// The user once more at the top, where older front ends look.
     #[serde(flatten)]
@@ -199,7 +199,7 @@ impl Portal {
                 exchange,
                 &SignedIn {
                     user: UserFacts::of(&opened.entry.user),
-                    session: SessionFacts::of(session),
+                    session: SessionFacts::of(&opened.entry),
                     next,
                     top: exchange.aliased.then(|| UserFacts::of(&opened.entry.user)),
                 },

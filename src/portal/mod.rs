@@ -1,4 +1,5 @@
-//! The gateway's own pages and JSON for people: log-in, log-out, me, session; and the look of every refusal.
+//! The gateway's own pages and JSON for people: log-in, log-out, me, session, events,
+//! sync; and the look of every refusal.
 //!
 //! It does not check passwords (account does), does not make or end sessions (session does) and does not decide what may
 //! pass (proxy does).
@@ -14,6 +15,7 @@ mod cors;
 mod desk;
 mod endpoint;
 mod error_page;
+mod events;
 mod fields;
 mod form_token;
 mod login;
@@ -23,6 +25,7 @@ mod own_sessions;
 mod pages;
 mod return_address;
 mod same_origin;
+mod sync;
 #[cfg(test)]
 mod testing;
 mod visitor;

@@ -9,6 +9,7 @@ use crate::model::Session;
 use crate::model::Timestamp;
 use crate::model::User;
 use crate::model::UserId;
+use crate::session::Entry;
 use crate::session::Identified;
 use crate::session::Live;
 use crate::web::Answer;
@@ -44,24 +45,27 @@ impl<'a> UserFacts<'a> {
     }
 }
 
-/// A session as `login` tells it. Nothing here opens it.
+/// A session as `login` and `sync` tell it. Nothing here opens it.
 #[derive(serde::Serialize)]
-pub(super) struct SessionFacts {
+pub(super) struct SessionFacts<'a> {
     public_id: PublicId,
     created_at: Timestamp,
     expires_at: Timestamp,
     ends_at: Timestamp,
     remembered: bool,
+    device: Option<&'a str>,
 }
 
-impl SessionFacts {
-    pub(super) fn of(session: &Session) -> Self {
+impl<'a> SessionFacts<'a> {
+    pub(super) fn of(entry: &'a Entry) -> Self {
+        let session = &entry.session;
         Self {
             public_id: session.public_id,
             created_at: session.created_at,
             expires_at: session.expires_at,
             ends_at: session.ends_at,
             remembered: session.remembered,
+            device: session.device.as_deref(),
         }
     }
 }

@@ -3,8 +3,8 @@
 
 use super::core::Core;
 use super::events::Boundary;
-use super::owner::Open;
 use super::owner::Owner;
+use crate::telemetry::Open;
 use bytes::Bytes;
 use http_body::Frame;
 use std::future::Future;

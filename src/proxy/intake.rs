@@ -317,7 +317,7 @@ fn parse_hop(text: &str) -> Option<IpAddr> {
 
 /// Whether it is the handshake of RFC 6455, 4.1, and nothing beside it: a body, or an `Upgrade` that `Connection` does not
 /// name (RFC 9110, 7.8), would be read differently by a proxy in front of us or by the application.
-fn is_websocket(request: &Request<Incoming>) -> bool {
+pub fn is_websocket(request: &Request<Incoming>) -> bool {
     let mut upgrades = request.headers().get_all(UPGRADE).iter();
     let asked = match (upgrades.next(), upgrades.next()) {
         (Some(one), None) => one.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket"),

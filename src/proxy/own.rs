@@ -49,7 +49,8 @@ pub(super) struct Refused {
 
 impl Refused {
     pub(super) fn of(request: &Request<Incoming>, arrival: &Arrival) -> Self {
-        let person = arrival.fault.is_none() && intake::audience(request) == Audience::Person;
+        let socket = arrival.hold.is_some() && intake::is_websocket(request);
+        let person = arrival.fault.is_none() && !socket && intake::audience(request) == Audience::Person;
         let host = request
             .headers()
             .get(http::header::HOST)

@@ -6,7 +6,6 @@ use super::route::Route;
 use crate::session::Entry;
 use crate::session::OpenStream;
 use crate::session::StreamEnd;
-use prometheus_client::metrics::gauge::Gauge;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -55,23 +54,5 @@ impl Watched {
         self.stream
             .ends(rule.outage_grace, |user| gate::allows(user, rule))
             .await
-    }
-}
-
-/// Counts a stream while it is open.
-pub struct Open(Gauge);
-
-impl Open {
-    /// One more.
-    #[must_use]
-    pub fn new(gauge: &Gauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }

@@ -4,9 +4,9 @@
 use super::clean::Firewall;
 use super::frames;
 use super::frames::Frames;
-use super::owner::Open;
 use super::owner::Watched;
 use crate::session::StreamEnd;
+use crate::telemetry::Open;
 use crate::web::Peer;
 use crate::web::UpgradeHold;
 use futures_util::future;

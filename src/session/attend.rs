@@ -169,7 +169,7 @@ mod tests {
     async fn streams_hear_of_an_end_before_it_is_reported_and_nobody_is_asked() {
         let bench = Bench::new();
         let (anna, entry) = stream(&bench, "anna").await;
-        let (again, _) = (bench.sessions.open_stream(&entry), ());
+        let again = bench.sessions.open_stream(&entry);
         let (bob, _) = stream(&bench, "bob").await;
         let which = Which::Digest(entry.session.digest);
         bench.sessions.end(which, logout()).await.unwrap();

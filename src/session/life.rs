@@ -146,7 +146,7 @@ impl Sessions {
             .await
     }
 
-    async fn on_control<T: Send + 'static>(
+    pub(super) async fn on_control<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, SessionError>> + Send + 'static,
     ) -> Result<T, SessionError> {

@@ -14,6 +14,7 @@ mod attend;
 mod cache;
 mod choice;
 mod cookie;
+mod device;
 mod entry;
 mod first;
 mod life;
@@ -37,7 +38,7 @@ pub use crate::store::Which;
 pub use cookie::{CookieSettings, SameSite, Secure};
 pub use entry::Entry;
 pub use first::Local;
-pub use open_stream::{OpenStream, StreamEnd};
+pub use open_stream::{Changes, OpenStream, StreamEnd};
 pub use secret::{SecretError, load_or_make_secret};
 
 use crate::clock::Clock;

@@ -109,10 +109,28 @@ impl OpenStream {
         }
     }
 
-    /// Waits until something is heard of the session that was not known: its ends, its user, or that it is over.
-    pub async fn changed(&mut self) {
+    /// What is heard of the session from here on.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        Changes(self.standing.clone())
+    }
+
+    /// Asks the store once more, and waits for its answer or until it could not be asked. A dropped future loses nothing.
+    pub async fn ask_again(&self) {
+        self.cache.streams.doubt(&self.digest);
+        self.settled().await;
+    }
+}
+
+/// Tells of what is heard of a session while one of its streams is open.
+pub struct Changes(watch::Receiver<Standing>);
+
+impl Changes {
+    /// Waits until something is heard that was not known: its ends, its user, or that it is over. A dropped future loses
+    /// nothing.
+    pub async fn next(&mut self) {
         // The sender lives as long as the registration.
-        let _ = self.standing.changed().await;
+        let _ = self.0.changed().await;
     }
 }
 

@@ -14,6 +14,7 @@ mod json;
 mod line;
 mod logging;
 mod metrics;
+mod open;
 mod part;
 mod route;
 
@@ -22,6 +23,7 @@ pub use chain::Chain;
 pub use line::AccessLine;
 pub use logging::{LoggingError, init};
 pub use metrics::{Metrics, UpstreamFailure};
+pub use open::Open;
 pub use route::RouteMetrics;
 
 use std::path::PathBuf;

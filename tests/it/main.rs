@@ -21,4 +21,5 @@ mod sessions;
 mod status_codes;
 mod store_contract;
 mod store_faults;
+mod streams;
 mod support;

@@ -63,6 +63,8 @@ const FROM_THE_START: &[&str] = &[
     r#"portcullis_upstream_failures_total{upstream="app",kind="invalid"}"#,
     r#"portcullis_streams_open{kind="upgrade"}"#,
     r#"portcullis_streams_open{kind="events"}"#,
+    r#"portcullis_streams_open{kind="body"}"#,
+    r#"portcullis_streams_open{kind="portal"}"#,
     r#"portcullis_logins_total{result="succeeded"}"#,
     r#"portcullis_logins_total{result="failed"}"#,
     r#"portcullis_logins_total{result="busy"}"#,

@@ -229,6 +229,24 @@ impl Client {
         self.buffer.drain(..length).collect()
     }
 
+    /// Reads what comes next and forgets it; how much it was, 0 at the end.
+    pub async fn some(&mut self) -> usize {
+        self.buffer.clear();
+        self.fill().await;
+        self.buffer.len()
+    }
+
+    /// Reads up to the last chunk of a body, unread; `None` when the connection ended without it.
+    pub async fn last_chunk(&mut self) -> Option<Vec<u8>> {
+        const LAST: &[u8] = b"0\r\n\r\n";
+        while !self.buffer.ends_with(LAST) {
+            if !self.fill().await {
+                return None;
+            }
+        }
+        Some(std::mem::take(&mut self.buffer))
+    }
+
     /// Reads to the end of the connection; a reset counts as its end.
     pub async fn rest(&mut self) -> Vec<u8> {
         while self.fill().await {}

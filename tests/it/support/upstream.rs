@@ -100,6 +100,22 @@ pub enum Reply {
     },
     /// Accepts the WebSocket and sends every byte after the handshake back, frames unread but for the mask.
     WebSocketEcho,
+    /// Accepts the WebSocket, says each piece after its wait, and keeps what it hears until the other side closes.
+    WebSocket {
+        /// Pieces of frames, and the wait before each.
+        say: Vec<(Duration, Vec<u8>)>,
+        /// What it heard.
+        heard: Heard,
+    },
+    /// Exactly the first bytes, and the others once the gate is open; then the connection is held.
+    Gated {
+        /// Before.
+        first: Vec<u8>,
+        /// What the test opens.
+        gate: Arc<tokio::sync::Notify>,
+        /// After.
+        then: Vec<u8>,
+    },
     /// Waits, then answers.
     After(Duration, Box<Reply>),
     /// Answers without waiting for the request's body.
@@ -112,6 +128,34 @@ pub enum Reply {
     Close,
     /// Never answers; holds the connection until the other side closes it.
     Silence,
+}
+
+/// Bytes that came over WebSockets after their handshakes.
+#[derive(Clone, Debug, Default)]
+pub struct Heard(Arc<Mutex<(Vec<u8>, usize)>>);
+
+impl Heard {
+    /// All bytes so far.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.0.lock().expect("no test panicked with it").0.clone()
+    }
+
+    /// How many WebSockets are over.
+    pub fn ended(&self) -> usize {
+        self.0.lock().expect("no test panicked with it").1
+    }
+
+    fn more(&self, bytes: &[u8]) {
+        self.0
+            .lock()
+            .expect("no test panicked with it")
+            .0
+            .extend_from_slice(bytes);
+    }
+
+    fn over(&self) {
+        self.0.lock().expect("no test panicked with it").1 += 1;
+    }
 }
 
 impl Reply {

@@ -1,7 +1,7 @@
 //! What goes back to the gateway.
 
 use super::wire::Wire;
-use super::{Recorded, Reply};
+use super::{Heard, Recorded, Reply};
 use base64::Engine;
 use std::fmt::Write;
 use std::time::Duration;
@@ -40,6 +40,14 @@ pub(super) async fn answer(wire: &mut Wire, request: &Recorded, mut reply: Reply
         }
         Reply::Events { every } => send_events(stream, every).await?,
         Reply::WebSocketEcho => echo_frames(wire, request).await?,
+        Reply::WebSocket { say, heard } => listen(wire, request, say, &heard).await?,
+        Reply::Gated { first, gate, then } => {
+            stream.write_all(&first).await?;
+            gate.notified().await;
+            stream.write_all(&then).await?;
+            let mut piece = [0; 1024];
+            while stream.read(&mut piece).await? > 0 {}
+        }
         Reply::RawOpen(bytes) => {
             stream.write_all(&bytes).await?;
             return Ok(true);
@@ -123,14 +131,55 @@ async fn send_events(stream: &mut TcpStream, every: Duration) -> std::io::Result
     }
 }
 
-/// Unmasks each frame and sends it back; a Close is answered and ends the connection.
-async fn echo_frames(wire: &mut Wire, request: &Recorded) -> std::io::Result<()> {
+async fn switch(wire: &mut Wire, request: &Recorded) -> std::io::Result<()> {
     let key = request.values("sec-websocket-key").pop().unwrap_or_default();
     let accept = accept_key(&key);
     let head = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
     );
-    wire.stream.write_all(head.as_bytes()).await?;
+    wire.stream.write_all(head.as_bytes()).await
+}
+
+async fn listen(
+    wire: &mut Wire,
+    request: &Recorded,
+    say: Vec<(Duration, Vec<u8>)>,
+    heard: &Heard,
+) -> std::io::Result<()> {
+    switch(wire, request).await?;
+    heard.more(&wire.read_ahead());
+    let (mut read, mut write) = wire.stream.split();
+    let saying = async {
+        for (wait, piece) in say {
+            tokio::time::sleep(wait).await;
+            write.write_all(&piece).await?;
+        }
+        std::io::Result::Ok(())
+    };
+    let hearing = async {
+        let mut piece = vec![0; 64 * 1024];
+        loop {
+            // A reset is an end, too.
+            let length = read.read(&mut piece).await.unwrap_or(0);
+            if length == 0 {
+                return heard.over();
+            }
+            heard.more(&piece[..length]);
+        }
+    };
+    tokio::pin!(saying, hearing);
+    tokio::select! {
+        said = &mut saying => {
+            hearing.await;
+            said
+        }
+        () = &mut hearing => Ok(()),
+    }
+}
+
+/// Unmasks each frame and sends it back; a Close is answered and ends the connection.
+async fn echo_frames(wire: &mut Wire, request: &Recorded) -> std::io::Result<()> {
+    switch(wire, request).await?;
     loop {
         let start: [u8; 2] = wire.exactly(2).await?.try_into().expect("two bytes were read");
         let length = match start[1] & 0x7f {

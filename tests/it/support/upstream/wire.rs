@@ -54,6 +54,11 @@ impl Wire {
         Ok(self.buffer.drain(..length).collect())
     }
 
+    /// What came right behind the head.
+    pub(super) fn read_ahead(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+
     async fn line(&mut self) -> std::io::Result<String> {
         let line = self.until(b"\r\n").await?.ok_or_else(cut)?;
         Ok(String::from_utf8_lossy(&line).trim_end().to_owned())

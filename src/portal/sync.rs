@@ -1,0 +1,144 @@
+//! `sync`: a page that was offline says that it is back, and hears how things stand.
+
+use super::Portal;
+use super::desk::{Objection, json};
+use super::fields::{Body, FieldsError, from_json};
+use super::visitor::{SessionFacts, UserFacts};
+use crate::model::Timestamp;
+use crate::session::Identified;
+use crate::web::Answer;
+use crate::web::Exchange;
+
+/// Most bytes of a device's name.
+const MAX_NAME: usize = 128;
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JsonSync {
+    #[serde(default)]
+    device: Option<JsonDevice>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JsonDevice {
+    name: String,
+}
+
+/// What `sync` answers.
+#[derive(serde::Serialize)]
+struct Synced<'a> {
+    session: SessionFacts<'a>,
+    user: UserFacts<'a>,
+    server_time: Timestamp,
+}
+
+/// The device's name, where one is given.
+fn read(bytes: &[u8]) -> Result<Option<String>, FieldsError> {
+    let JsonSync { device } = from_json(bytes, FieldsError::SyncMembers)?;
+    let Some(JsonDevice { name }) = device else {
+        return Ok(None);
+    };
+    let name = name.trim();
+    let fits = !name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(is_unseen);
+    fits.then(|| Some(name.to_owned())).ok_or(FieldsError::DeviceName)
+}
+
+/// Controls, line breaks and marks of direction: they change how the rest of a list is read.
+fn is_unseen(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+impl Portal {
+    /// `POST sync`, JSON only.
+    pub(super) async fn sync(&self, exchange: &Exchange) -> Answer {
+        match self.admit(exchange) {
+            Ok(Body::Json) => {}
+            Ok(Body::Form | Body::Nothing) => return self.object(exchange, Objection::Unreadable),
+            Err(objection) => return self.object(exchange, objection),
+        }
+        let device = match read(&exchange.body) {
+            Ok(device) => device,
+            Err(fault) => return self.unreadable(exchange, fault),
+        };
+        let mut known = self.identify(exchange).await;
+        if let (Identified::Live(live), Some(name)) = (&known, &device) {
+            let named = self.sessions.name_device(&live.entry, name, exchange.address).await;
+            if let Err(error) = named {
+                tracing::warn!(request.id = %exchange.request_id, error = &error as &dyn std::error::Error,
+                    "a device's name was not stored");
+                return self.cannot_ask(exchange);
+            }
+            known = self.identify(exchange).await;
+        }
+        let Identified::Live(live) = known else {
+            return self.unauthenticated(exchange, &known, "/me");
+        };
+        let synced = Synced {
+            session: SessionFacts::of(&live.entry),
+            user: UserFacts::of(&live.entry.user),
+            server_time: self.sessions.now(),
+        };
+        json(exchange, &synced)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_NAME, read};
+    use crate::portal::fields::FieldsError;
+
+    fn named(name: &str) -> Result<Option<String>, FieldsError> {
+        read(serde_json::json!({"device": {"name": name}}).to_string().as_bytes())
+    }
+
+    #[test]
+    fn a_device_has_any_name_that_can_be_seen() {
+        for name in ["Anna's phone", "Büro \u{1f4bb}", "手机"] {
+            assert_eq!(named(name), Ok(Some(name.to_owned())));
+        }
+        assert_eq!(named("  tidy "), Ok(Some("tidy".to_owned())));
+        assert_eq!(named(&"x".repeat(MAX_NAME)).unwrap().unwrap().len(), MAX_NAME);
+        assert_eq!(read(b"{}"), Ok(None));
+        assert_eq!(read(br#"{"device":null}"#), Ok(None));
+    }
+
+    #[test]
+    fn a_name_that_is_empty_too_long_or_hides_something_is_refused() {
+        let long = "x".repeat(MAX_NAME + 1);
+        for name in [
+            "",
+            "  ",
+            "a\nb",
+            "a\u{0}",
+            "a\u{202e}b",
+            "a\u{2028}b",
+            "a\u{200b}b",
+            &long,
+        ] {
+            assert_eq!(named(name), Err(FieldsError::DeviceName), "{name:?}");
+        }
+        assert_eq!(
+            named(&"ü".repeat(65)),
+            Err(FieldsError::DeviceName),
+            "bytes are counted"
+        );
+    }
+
+    #[test]
+    fn members_that_nobody_asked_for_are_refused() {
+        for body in [
+            r#"{"device":{"name":"x","id":1}}"#,
+            r#"{"name":"x"}"#,
+            r#"{"device":"x"}"#,
+            r#"{"device":{"name":"x"},"device":{"name":"y"}}"#,
+        ] {
+            assert_eq!(read(body.as_bytes()), Err(FieldsError::SyncMembers), "{body}");
+        }
+        assert_eq!(read(b"{"), Err(FieldsError::NotJson));
+        for body in ["", "[]", r#"[{"name":"x"}]"#, "null"] {
+            assert_eq!(read(body.as_bytes()), Err(FieldsError::NotJson), "{body}");
+        }
+    }
+}
