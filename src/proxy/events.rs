@@ -93,7 +93,7 @@ mod tests {
             }
         }
         // The carriage return of an empty line is its end, whether a line feed follows or not.
-        assert_eq!(ends, [12, 23, 30]);
+        assert_eq!(ends, [12, 13, 24, 31]);
         for cut in 1..text.len() {
             let mut boundary = Boundary::default();
             for piece in text[..12].chunks(cut) {

@@ -1,6 +1,7 @@
 //! Open streams end with their session: WebSockets, streams of events, long answers; whoever ends it, and wherever.
 
 mod ends;
+mod offline;
 mod portal;
 
 use crate::support::client::{Client, Response};
