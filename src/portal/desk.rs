@@ -6,6 +6,7 @@ use super::form_token::clearing;
 use super::pages::page;
 use super::return_address::MAX_NEXT;
 use super::same_origin::{Sender, sender};
+use super::trips::Trips;
 use super::visitor::wants_page;
 use crate::session::Identified;
 use crate::session::Live;
@@ -256,6 +257,9 @@ impl Portal {
         // right after log-in one change: the cookie that the log-in itself had set. This is the second.
         let form = HeaderValue::from_static(clearing(exchange.scheme));
         answer.headers_mut().append(SET_COOKIE, form);
+        if let Some(line) = Trips::clear(exchange) {
+            answer.headers_mut().append(SET_COOKIE, line);
+        }
         if self.settings.clear_cache.contains(&exchange.host) {
             answer
                 .headers_mut()

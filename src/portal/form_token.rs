@@ -1,3 +1,4 @@
+use super::trips;
 use crate::model::Timestamp;
 use crate::web::Exchange;
 use crate::web::Scheme;
@@ -20,10 +21,11 @@ const PLAIN_COOKIE: &str = "portcullis-form";
 
 type Nonce = [u8; 16];
 
-/// The names of the cookie that ties a form to the browser it was shown in. They concern nobody behind the gateway.
+/// The names of our cookies besides the session's: the one that ties a form to the browser it was shown in, and the one
+/// that tells of log-ins that did not hold. They concern nobody behind the gateway.
 #[must_use]
-pub const fn form_cookie_names() -> [&'static str; 2] {
-    [SECURE_COOKIE, PLAIN_COOKIE]
+pub const fn form_cookie_names() -> [&'static str; 4] {
+    [SECURE_COOKIE, PLAIN_COOKIE, trips::SECURE_COOKIE, trips::PLAIN_COOKIE]
 }
 
 /// Ties forms to the browser that they were shown in: the cookie holds a nonce, the form an HMAC over that nonce, the host
@@ -101,11 +103,8 @@ const fn cookie_name(exchange: &Exchange) -> &'static str {
 fn cookie(exchange: &Exchange, nonce: Nonce) -> Option<HeaderValue> {
     let name = cookie_name(exchange);
     let value = URL_SAFE_NO_PAD.encode(nonce);
-    let secure = match exchange.scheme {
-        Scheme::Https => "; Secure",
-        Scheme::Http => "",
-    };
-    let mut header = HeaderValue::try_from(format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}")).ok()?;
+    let suffix = cookie_suffix(exchange.scheme);
+    let mut header = HeaderValue::try_from(format!("{name}={value}; {suffix}")).ok()?;
     header.set_sensitive(true);
     Some(header)
 }
@@ -115,6 +114,14 @@ pub(super) const fn clearing(scheme: Scheme) -> &'static str {
     match scheme {
         Scheme::Https => "__Host-portcullis-form=; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=0",
         Scheme::Http => "portcullis-form=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0",
+    }
+}
+
+/// The attributes of our cookies besides the session's.
+pub(super) const fn cookie_suffix(scheme: Scheme) -> &'static str {
+    match scheme {
+        Scheme::Https => "Path=/; HttpOnly; SameSite=Lax; Secure",
+        Scheme::Http => "Path=/; HttpOnly; SameSite=Lax",
     }
 }
 

@@ -194,6 +194,9 @@ impl Portal {
         let next = self.accept_next(exchange, fields.next.as_deref());
         let next = next.as_deref().unwrap_or("/");
         let session = &opened.entry.session;
+        // Whoever is signed in already comes with the cookie: it holds.
+        let is_trip = body != Body::Json && !matches!(before, Identified::Live(_));
+        let trips = self.trips.of(exchange, self.sessions.now());
         let mut answer = match body {
             Body::Json => json(
                 exchange,
@@ -204,6 +207,9 @@ impl Portal {
                     top: exchange.aliased.then(|| UserFacts::of(&opened.entry.user)),
                 },
             ),
+            Body::Form | Body::Nothing if is_trip && trips.are_many() => {
+                self.end_of_circle(exchange, before, opened, next)
+            }
             Body::Form | Body::Nothing => see_other(exchange, next),
         };
         if matches!(before, Identified::Conflict) {
@@ -218,6 +224,9 @@ impl Portal {
         };
         cookie.set_sensitive(true);
         answer.headers_mut().append(SET_COOKIE, cookie);
+        if is_trip && let Some(line) = self.trips.one_more(trips, exchange, self.sessions.now()) {
+            answer.headers_mut().append(SET_COOKIE, line);
+        }
         answer
     }
 

@@ -11,6 +11,7 @@
 //! site than the allowed ones; an outage signs nobody out. A future dropped half-way loses only the answer: a session
 //! that it opened or ended stays opened or ended.
 
+mod circle;
 mod cors;
 mod desk;
 mod endpoint;
@@ -28,6 +29,7 @@ mod same_origin;
 mod sync;
 #[cfg(test)]
 mod testing;
+mod trips;
 mod visitor;
 
 pub use endpoint::ENDPOINTS;
@@ -42,6 +44,7 @@ use crate::telemetry::Metrics;
 use form_token::Forms;
 use return_address::ReturnRules;
 use std::sync::Arc;
+use trips::Trips;
 
 /// How the portal looks and what it allows.
 #[derive(Clone, Debug)]
@@ -65,6 +68,7 @@ pub struct Portal {
     accounts: Arc<Accounts>,
     metrics: Arc<Metrics>,
     forms: Forms,
+    trips: Trips,
     returns: ReturnRules,
     policy: String,
 }
@@ -74,6 +78,7 @@ impl Portal {
     #[must_use]
     pub fn new(settings: Settings, sessions: Arc<Sessions>, accounts: Arc<Accounts>, metrics: Arc<Metrics>) -> Self {
         let forms = Forms::new(sessions.derived_keys("form"));
+        let trips = Trips::new(sessions.derived_keys("trips"));
         let returns = ReturnRules::new(&settings.prefix, &settings.return_origins);
         let policy = pages::policy(returns.origins());
         Self {
@@ -82,6 +87,7 @@ impl Portal {
             accounts,
             metrics,
             forms,
+            trips,
             returns,
             policy,
         }

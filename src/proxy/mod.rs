@@ -150,6 +150,8 @@ fn arrive(core: &Core, request: Request<Incoming>, arrival: Arrival, trip: &mut 
         Target::Application(route) => route,
     };
     trip.goes_to(&route);
+    // No person sees what a WebSocket is answered, whatever its `Accept` says.
+    trip.scripts_only |= arrived.websocket;
     if shared.firewall.is_worker_over_portal(&arrived.request) {
         return Err(Refusal::Forbidden("service_worker"));
     }

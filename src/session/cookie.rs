@@ -100,6 +100,13 @@ impl CookieSettings {
         lines
     }
 
+    /// Whether a browser on `host` brings the cookie along to `other` as well.
+    #[must_use]
+    pub fn reaches(&self, host: &str, other: &str) -> bool {
+        let domain = self.covering(host).max_by_key(|domain| domain.len());
+        host == other || domain.is_some_and(|domain| self.covering(other).any(|covers| covers == domain))
+    }
+
     fn bare<'a>(&'a self, value: &'a str, https: bool) -> Cookie<'a> {
         Cookie::build((self.name.as_str(), value))
             .path("/")

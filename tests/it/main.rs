@@ -15,6 +15,7 @@ mod logging;
 mod metrics;
 mod portal;
 mod promises;
+mod refusals;
 mod relay;
 mod secrecy;
 mod sessions;

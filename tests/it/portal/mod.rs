@@ -1,6 +1,7 @@
 //! The desk as browsers and scripts meet it.
 
 mod bench;
+mod circle;
 mod origins;
 mod own_sessions;
 
