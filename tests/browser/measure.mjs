@@ -105,7 +105,9 @@ export function stops() {
 }
 
 /** Where the focus is: its place among what the keyboard should reach, and how it shows. */
-export function focus() {
+export async function focus() {
+  // The page is scrolled to the focus before the next frame is drawn.
+  await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
   const all = [...document.querySelectorAll("a[href], button, input:not([type=hidden]), select, textarea, summary")];
   const visible = all.filter((element) => element.checkVisibility() && !element.disabled);
   const element = document.activeElement;

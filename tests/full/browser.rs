@@ -83,17 +83,23 @@ impl Stage {
             app.url()
         );
         let gateway = Gateway::start(&format!("{settings}\n{ROUTES}\n{upstreams}"));
-        for (name, display, groups) in [
-            (USERNAME, "Ada Lovelace", &["staff"][..]),
-            ("eve", "Eve", &[]),
-            (LONG_NAME, LONG_DISPLAY_NAME, LONG_GROUPS),
-        ] {
-            let mut arguments = vec!["user", "add", name, "--display-name", display, "--password-stdin"];
-            arguments.extend(groups.iter().flat_map(|group| ["--group", group]));
-            let added = gateway.command(&arguments, PASSWORD);
-            assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
-        }
         Self { app, gateway }
+            .and(USERNAME, "Ada Lovelace", &["staff"])
+            .and("eve", "Eve", &[])
+    }
+
+    /// Everything that pages can show, for the scenarios that look at each of them.
+    fn complete() -> Self {
+        Self::start().and(LONG_NAME, LONG_DISPLAY_NAME, LONG_GROUPS)
+    }
+
+    /// Adds a user.
+    fn and(self, name: &str, display: &str, groups: &[&str]) -> Self {
+        let mut arguments = vec!["user", "add", name, "--display-name", display, "--password-stdin"];
+        arguments.extend(groups.iter().flat_map(|group| ["--group", group]));
+        let added = self.gateway.command(&arguments, PASSWORD);
+        assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+        self
     }
 
     /// Plays a scenario of `tests/browser` and fails with what it says.
@@ -162,6 +168,7 @@ fn application(request: &Recorded) -> Reply {
         ),
         "/save" => page("<h1>saved</h1>"),
         "/private" => page(&format!("<h1>Private</h1>only for {user}")).with("Cache-Control", "no-store"),
+        "/asset" => Reply::text("the same for a day").with("Cache-Control", "private, max-age=86400"),
         "/sw.js" => script(),
         "/tools/sw.js" => script().with("Service-Worker-Allowed", "/"),
         "/stranger" => page("<h1>A page of somebody else</h1>"),
@@ -265,21 +272,28 @@ macro_rules! scenarios {
 
 scenarios! {
     a_form_sent_after_the_session_ended_can_be_sent_again: Stage::start() => saved_once,
+    a_session_that_another_browser_ended_first_is_told_to_be_gone: Stage::start(),
     a_session_that_was_ended_elsewhere_is_told_and_can_be_begun_again: Stage::start(),
     a_visitor_signs_in_and_lands_where_they_wanted_to_go: Stage::start(),
     a_wrong_password_keeps_the_name_and_the_way_and_forgets_the_password: Stage::start(),
     an_unknown_name_is_told_the_same_as_a_wrong_password: Stage::start(),
-    every_page_is_readable_in_light_and_dark_narrow_and_wide: Stage::start(),
+    every_page_is_readable_in_light_and_dark_narrow_and_wide: Stage::complete(),
     going_back_after_signing_out_shows_nothing_private: Stage::start(),
-    no_page_breaks_its_own_policy_and_the_policy_is_kept: Stage::start(),
+    no_page_breaks_its_own_policy_and_the_policy_is_kept: Stage::complete(),
     no_page_of_another_origin_can_sign_anybody_out: Stage::start(),
     no_page_of_another_origin_reads_who_is_signed_in_or_opens_a_web_socket: Stage::start(),
     no_page_shows_the_log_in_form_in_a_frame: Stage::start(),
     no_service_worker_of_the_application_stands_before_the_log_in_page: Stage::start(),
+    one_browser_ends_the_session_of_another_while_it_watches_streams: Stage::start(),
     signing_in_and_out_works_without_scripts: Stage::start(),
     signing_out_asks_first_and_leaves_nothing_behind: Stage::start(),
+    signing_out_clears_the_cache_where_the_host_asks_for_it:
+        Stage::with("[portal]\nclear_cache = [\"app.example.test\"]\n"),
+    signing_out_everywhere_else_works_without_scripts_and_keeps_this_browser: Stage::start(),
+    signing_out_leaves_the_cache_alone_where_nobody_asks: Stage::start(),
     the_cookie_is_out_of_reach_of_scripts_and_lasts_as_long_as_was_asked: Stage::start(),
     the_form_is_filled_and_sent_by_keyboard_alone: Stage::start(),
-    the_keyboard_reaches_everything_in_order_and_shows_where_it_is: Stage::start(),
+    the_keyboard_reaches_everything_in_order_and_shows_where_it_is: Stage::complete(),
+    the_streams_of_a_session_end_when_its_own_browser_signs_out: Stage::start(),
     who_is_signed_in_already_is_told_so_and_can_become_somebody_else: Stage::start(),
 }

@@ -86,3 +86,32 @@ export async function a_form_sent_after_the_session_ended_can_be_sent_again(stag
   await ada.press("Save");
   assert.match(await ada.text(), /saved/);
 }
+
+/** Whether the browser still has `/asset` from before. */
+const isCached = (visitor) => visitor.page.evaluate(() =>
+  fetch("/asset", { cache: "only-if-cached", mode: "same-origin" }).then(
+    (answer) => answer.ok,
+    () => false,
+  ),
+);
+
+async function signOutAfterReading(stage) {
+  const ada = await stage.visitor();
+  await ada.signIn();
+  await ada.fetch("/asset");
+  assert.ok(await isCached(ada));
+  await ada.visit("/.portcullis/logout");
+  await ada.press("Sign out");
+  await ada.visit("/public");
+  const found = await isCached(ada);
+  ada.findings.length = 0;
+  return found;
+}
+
+export async function signing_out_clears_the_cache_where_the_host_asks_for_it(stage) {
+  assert.equal(await signOutAfterReading(stage), false);
+}
+
+export async function signing_out_leaves_the_cache_alone_where_nobody_asks(stage) {
+  assert.equal(await signOutAfterReading(stage), true);
+}

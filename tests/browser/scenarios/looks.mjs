@@ -25,12 +25,20 @@ const PAGES = [
   ["account", 200, (_, ada) => ada.visit("/.portcullis/me")],
   ["account-of-long-names", 200, (_, __, long) => long.visit("/.portcullis/me")],
   ["logout-of-long-names", 200, (_, __, long) => long.visit("/.portcullis/logout")],
+  ["sessions", 200, (_, ada) => ada.visit("/.portcullis/sessions")],
+  ["sessions-ended", 200, (_, ada) => ada.visit("/.portcullis/sessions?notice=others-ended")],
+  ["sessions-of-long-names", 200, (_, __, long) => long.visit("/.portcullis/sessions")],
   ["send-again", 401, (guest) => post(guest, "/")],
   ["forbidden", 403, (_, ada) => ada.visit("/closed")],
   ["not-found", 404, (guest) => guest.visit("/.portcullis/nothing-here")],
   ["wrong-method", 405, (guest) => post(guest, "/.portcullis/me")],
   ["bad-request", 400, (_, ada) => ada.visit("/a%2fb")],
   ["unreachable", 502, (_, ada) => ada.visit("/broken")],
+];
+
+const OTHER_BROWSERS = [
+  "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1",
+  "curl/8.9.1",
 ];
 
 function post(visitor, path) {
@@ -50,6 +58,11 @@ async function onEachPage(stage, look) {
   const [guest, ada, long] = [await stage.visitor(), await stage.visitor(), await stage.visitor()];
   await ada.signIn();
   await long.signIn({ username: stage.long_name });
+  for (const userAgent of OTHER_BROWSERS) {
+    const elsewhere = await stage.visitor({ userAgent });
+    await elsewhere.signIn();
+    await elsewhere.context.close();
+  }
   for (const [name, status, open] of PAGES) {
     const before = new Map([guest, ada, long].map((visitor) => [visitor, visitor.page.url()]));
     const answer = await open(guest, ada, long);
