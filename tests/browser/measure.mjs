@@ -114,5 +114,6 @@ export async function focus() {
   const style = getComputedStyle(element);
   const shown = style.outlineStyle !== "none" ? parseFloat(style.outlineWidth) : 0;
   const { top, bottom } = element.getBoundingClientRect();
-  return { place: visible.indexOf(element), shown, onScreen: top >= 0 && bottom <= innerHeight, html: element.outerHTML };
+  const ring = shown + Math.max(0, parseFloat(style.outlineOffset));
+  return { place: visible.indexOf(element), shown, onScreen: top >= ring && bottom <= innerHeight - ring, html: element.outerHTML };
 }
