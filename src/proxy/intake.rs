@@ -11,6 +11,7 @@ use crate::web::Scheme;
 use crate::web::UpgradeHold;
 use crate::web::audience_of;
 use http::HeaderMap;
+use http::HeaderValue;
 use http::Method;
 use http::Request;
 use http::Version;
@@ -87,6 +88,8 @@ pub struct Context<'a> {
     pub https: bool,
     /// Path and query, to come back to.
     pub target: &'a str,
+    /// Whose page asked, as the browser says.
+    pub origin: Option<&'a HeaderValue>,
     /// This request's name.
     pub request_id: RequestId,
 }

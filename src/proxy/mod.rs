@@ -87,7 +87,7 @@ pub fn handle(
 ) -> impl Future<Output = Response<Outgoing>> {
     let mut trip = Box::new(core.begin(&request, &arrival));
     let peer = Rc::clone(&arrival.peer);
-    let fallback = Box::new(own::Refused::of(&request, &arrival));
+    let fallback = Box::new(own::Refused::of(&core, &request, &arrival));
     let next = match peer.listener.purpose {
         Purpose::Serve => arrive(&core, request, arrival, &mut trip),
         Purpose::RedirectToHttps => own::redirect(&core, &request, arrival, &mut trip)

@@ -25,6 +25,7 @@ use http::Version;
 use http::header::CACHE_CONTROL;
 use http::header::CONTENT_LENGTH;
 use http::header::LOCATION;
+use http::header::ORIGIN;
 use http_body_util::BodyExt;
 use http_body_util::Limited;
 use hyper::body::Incoming;
@@ -45,10 +46,13 @@ pub(super) struct Refused {
     host: String,
     https: bool,
     uri: Option<http::Uri>,
+    origin: Option<HeaderValue>,
 }
 
 impl Refused {
-    pub(super) fn of(request: &Request<Incoming>, arrival: &Arrival) -> Self {
+    /// The `Origin` is kept only where pages of other origins may read refusals.
+    pub(super) fn of(core: &Core, request: &Request<Incoming>, arrival: &Arrival) -> Self {
+        let shares = !core.shared().around.portal_settings.return_origins.is_empty();
         let socket = arrival.hold.is_some() && intake::is_websocket(request);
         let person = arrival.fault.is_none() && !socket && intake::audience(request) == Audience::Person;
         let host = request
@@ -65,6 +69,7 @@ impl Refused {
             host: host.to_owned(),
             https: arrival.peer.listener.scheme == Scheme::Https,
             uri: arrival.fault.is_none().then(|| request.uri().clone()),
+            origin: shares.then(|| request.headers().get(ORIGIN).cloned()).flatten(),
         }
     }
 
@@ -90,6 +95,7 @@ impl Refused {
             host: self.host.split(':').next().unwrap_or_default(),
             https: self.https,
             target,
+            origin: self.origin.as_ref(),
             request_id: trip.request_id,
         }
     }

@@ -17,11 +17,14 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http::Response;
 use http::StatusCode;
+use http::header::ACCESS_CONTROL_ALLOW_CREDENTIALS;
+use http::header::ACCESS_CONTROL_ALLOW_ORIGIN;
 use http::header::ALLOW;
 use http::header::CONNECTION;
 use http::header::LOCATION;
 use http::header::RETRY_AFTER;
 use http::header::SET_COOKIE;
+use http::header::VARY;
 
 /// Why a request was not forwarded, or its answer not relayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,6 +214,9 @@ impl Refusal {
             (_, Audience::Script) => self.problem(context, portal),
         };
         self.add_headers(&mut answer, context, cookie);
+        if context.audience == Audience::Script {
+            share(&mut answer, context, portal);
+        }
         answer.map(Outgoing::whole)
     }
 
@@ -272,6 +278,20 @@ impl Refusal {
             }
             _ => {}
         }
+    }
+}
+
+/// Lets a page of a listed origin read a problem: else its script could not tell 401 from a network that is down.
+fn share(answer: &mut Answer, context: &Context<'_>, portal: &portal::Settings) {
+    if portal.return_origins.is_empty() {
+        return;
+    }
+    let headers = answer.headers_mut();
+    headers.append(VARY, HeaderValue::from_static("Origin"));
+    let listed = |origin: &&HeaderValue| portal.return_origins.iter().any(|listed| *origin == listed.as_str());
+    if let Some(origin) = context.origin.filter(listed) {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
     }
 }
 

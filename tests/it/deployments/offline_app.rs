@@ -3,7 +3,7 @@
 
 use super::claims;
 use super::figures;
-use super::place::{HOST, Place, Reach, Shipped, attributes};
+use super::place::{HOST, PASSWORD, Place, Reach, Shipped, USER, attributes};
 
 const SHIPPED: Shipped = Shipped {
     name: "offline-app",
@@ -32,7 +32,7 @@ async fn the_cookie_is_http_only_secure_and_strict_and_its_value_starts_with_the
     let place = Place::new(SHIPPED).prepared();
     let gateway = place.start();
     let mut browser = place.browser(&gateway).await;
-    let line = browser.sign_in(super::place::USER).await;
+    let line = browser.sign_in(USER).await;
     assert!(line.starts_with("__Host-portcullis=aiq_"), "{line}");
     let kept: Vec<_> = attributes(&line)
         .into_iter()
@@ -52,7 +52,7 @@ async fn https_is_enforced() {
     let answer = plain.get("/report").await;
     assert_eq!(answer.status, 308);
     assert_eq!(answer.value("location"), Some("https://app.example.com/report"));
-    let login = serde_json::json!({ "username": "ada", "password": super::place::PASSWORD });
+    let login = serde_json::json!({ "username": "ada", "password": PASSWORD });
     let answer = plain.post("/.portcullis/login", &login).await;
     assert_eq!(answer.status, 403, "a password is not taken over plain http");
     assert_eq!(plain.cookie, None);
@@ -107,4 +107,38 @@ async fn many_at_once_are_answered_by_a_small_pool() {
 #[tokio::test]
 async fn memory_stays_where_it_was() {
     figures::memory_stays(&Place::new(SHIPPED).prepared()).await;
+}
+
+#[tokio::test]
+async fn a_log_in_by_json_has_a_new_id_each_time_and_keeps_the_users_own_data() {
+    let place = Place::new(SHIPPED).prepared();
+    place.add_user("bob", &[]);
+    let gateway = place.start();
+    let mut browser = place.browser(&gateway).await;
+    let facts = "SELECT u.username || ' ' || coalesce(s.data->>'draft', 'nothing') \
+                 FROM portcullis.sessions s JOIN portcullis.users u ON u.id = s.user_id";
+    let mut seen = Vec::new();
+    for round in 0..3 {
+        let login = serde_json::json!({ "username": USER, "password": PASSWORD });
+        let answer = browser.post("/api/establish-session", &login).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let told = answer.json()["session"]["public_id"].clone();
+        seen.push((browser.cookie.clone(), told));
+        if round == 0 {
+            place.sql("UPDATE portcullis.sessions SET data = '{\"draft\": \"seven\"}'");
+        }
+        assert_eq!(
+            place.sql(facts),
+            "ada seven",
+            "the session before is gone, what it held is not"
+        );
+    }
+    let login = serde_json::json!({ "username": "bob", "password": PASSWORD });
+    assert_eq!(browser.post("/api/establish-session", &login).await.status, 200);
+    assert_eq!(place.sql(facts), "bob nothing", "nothing of hers is his");
+    seen.dedup();
+    assert_eq!(seen.len(), 3, "{seen:?}");
+    let audited = "SELECT count(DISTINCT session_id) FROM portcullis.audit_events WHERE kind = 'login_succeeded'";
+    assert_eq!(place.count(audited), 4, "each of them is in the trail");
+    assert!(place.app.requests().is_empty(), "the application saw none of it");
 }

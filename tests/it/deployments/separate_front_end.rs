@@ -1,7 +1,8 @@
 //! `separate-front-end.toml`: an API for a front end on another site, behind a balancer; a developer's machine, too.
 
 use super::claims;
-use super::place::{Place, Reach, Shipped, USER, attributes};
+use super::place::{PASSWORD, Place, Reach, Shipped, USER, attributes};
+use crate::support::client::Response;
 use crate::support::upstream::Reply;
 use std::time::Duration;
 
@@ -192,4 +193,114 @@ async fn the_applications_event_stream_is_passed_on_unbuffered_and_ends_with_the
         b"data: 0\n\n",
         "the first event, an hour before the second"
     );
+    let mut other_tab = place.browser(&gateway).await;
+    other_tab.cookie.clone_from(&browser.cookie);
+    other_tab.sign_out().await;
+    let rest = browser.stream().chunk().await;
+    assert_eq!(rest, b"", "it ends, an hour before the application would say more");
+    assert_eq!(other_tab.get("/api/events").await.status, 401);
+}
+
+/// A page of the front end, on its own site.
+const FETCH: [&str; 5] = [
+    "Origin: https://www.example.com",
+    "Sec-Fetch-Site: cross-site",
+    "Sec-Fetch-Mode: cors",
+    "Accept: */*",
+    "Content-Type: application/json",
+];
+
+#[tokio::test]
+async fn the_front_end_signs_in_and_out_by_its_own_paths_from_its_own_site() {
+    let place = Place::new(SHIPPED).prepared();
+    let gateway = place.start();
+    let mut browser = place.browser(&gateway).await;
+    let asks = [
+        "Origin: https://www.example.com",
+        "Access-Control-Request-Method: POST",
+        "Access-Control-Request-Headers: content-type",
+    ];
+    let asked = browser.send("OPTIONS", "/api/auth/login", &asks, "").await;
+    assert_eq!(asked.status, 204, "{}", asked.text());
+    assert_shared(&asked);
+    for name in ["username", "email"] {
+        let user = if name == "email" { "ada@example.com" } else { USER };
+        let body = serde_json::json!({ name: user, "password": PASSWORD }).to_string();
+        let answer = browser.send("POST", "/api/auth/login", &FETCH, &body).await;
+        assert_eq!(answer.status, 200, "{name}: {}", answer.text());
+        assert_eq!(answer.json()["username"], USER, "it returns the user");
+        assert_shared(&answer);
+    }
+    let answer = browser.send("GET", "/api/auth/me", &FETCH, "").await;
+    assert_eq!((answer.status, answer.json()["username"].as_str()), (200, Some(USER)));
+    assert_shared(&answer);
+    let answer = browser.send("POST", "/api/auth/logout", &FETCH, "{}").await;
+    assert_eq!(answer.status, 204, "{}", answer.text());
+    assert_eq!(place.rows(), 0);
+    assert!(place.app.requests().is_empty(), "the application saw none of it");
+}
+
+#[tokio::test]
+async fn refusals_say_why_in_json_that_the_front_end_can_read() {
+    let place = Place::new(SHIPPED).prepared();
+    let gateway = place.start();
+    let mut browser = place.browser(&gateway).await;
+    for (target, cookie, error) in [
+        ("/api/auth/me", None, "Not authenticated"),
+        ("/api/orders", None, "Not authenticated"),
+        ("/api/auth/me", Some("session=dead"), "Session expired"),
+        ("/api/orders", Some("session=dead"), "Session expired"),
+    ] {
+        browser.cookie = cookie.map(str::to_owned);
+        let answer = browser.send("GET", target, &FETCH, "").await;
+        assert_eq!(answer.status, 401, "{target}");
+        assert_eq!(answer.json()["error"], error, "{target}");
+        assert_shared(&answer);
+    }
+    let wrong = serde_json::json!({ "username": USER, "password": "wrong horse" }).to_string();
+    let answer = browser.send("POST", "/api/auth/login", &FETCH, &wrong).await;
+    assert_eq!(answer.status, 401);
+    assert!(answer.json()["error"].is_string(), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_can_neither_sign_in_nor_read() {
+    let place = Place::new(SHIPPED).prepared();
+    let gateway = place.start();
+    let mut browser = place.signed_in(&gateway).await;
+    for origin in [
+        "https://evil.example",
+        "https://www.example.com.evil.example",
+        "http://www.example.com",
+        "null",
+    ] {
+        let line = format!("Origin: {origin}");
+        let mut lines = FETCH;
+        lines[0] = &line;
+        let body = serde_json::json!({ "username": USER, "password": PASSWORD }).to_string();
+        let answer = browser.send("POST", "/api/auth/login", &lines, &body).await;
+        assert_eq!(answer.status, 403, "{origin}: {}", answer.text());
+        let asks = [line.as_str(), "Access-Control-Request-Method: POST"];
+        assert_eq!(
+            browser.send("OPTIONS", "/api/auth/login", &asks, "").await.status,
+            403,
+            "{origin}"
+        );
+        let cookie = browser.cookie.take();
+        let answer = browser.send("GET", "/api/orders", &lines, "").await;
+        assert_eq!(answer.value("access-control-allow-origin"), None, "{origin}");
+        browser.cookie = cookie;
+    }
+    assert_eq!(place.rows(), 1);
+}
+
+fn assert_shared(answer: &Response) {
+    assert_eq!(
+        answer.value("access-control-allow-origin"),
+        Some("https://www.example.com"),
+        "{:?}",
+        answer.headers
+    );
+    assert_eq!(answer.value("access-control-allow-credentials"), Some("true"));
+    assert!(answer.values("vary").contains(&"Origin"), "{:?}", answer.headers);
 }
