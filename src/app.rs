@@ -116,23 +116,18 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
         .await
         .map_err(|error| name_store(error, &config.store))?;
     let control = tokio::runtime::Handle::current();
-    let longest_grace = config
-        .proxy
-        .routes
-        .iter()
-        .map(|route| route.outage_grace)
-        .max()
-        .unwrap_or_default();
     let sessions = Sessions::with_longest_grace(
         Arc::clone(&store),
         config.session.clone(),
         clock.clone(),
         control,
         Arc::clone(&metrics),
-        longest_grace,
+        config.proxy.longest_grace(),
     );
     lifecycle.spawn("session watch", Arc::clone(&sessions).watch(lifecycle.hard.clone()));
-    let accounts = Accounts::new(Arc::clone(&store), config.account.clone(), clock.clone());
+    let (keys, time) = (sessions.derived_keys("throttle"), Arc::clone(&sessions));
+    let now = Arc::new(move || time.now());
+    let accounts = Accounts::keyed(Arc::clone(&store), config.account.clone(), clock.clone(), &keys, now);
     // Before anybody is told that it is ready: who hears that may stop it at once.
     lifecycle
         .stop_on_signals(config.life.clone())
@@ -209,7 +204,7 @@ fn start_workers(
         control: tokio::runtime::Handle::current(),
         stop_streams: lifecycle.streams.clone(),
         https_port: https_port(&bound),
-        own_cookies: portal::form_cookie_names().into_iter().map(str::to_owned).collect(),
+        own_cookies: portal::cookie_names().into_iter().map(str::to_owned).collect(),
         cores: config.net.workers,
     };
     let mut seed = [0; 8];

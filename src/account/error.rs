@@ -1,8 +1,10 @@
+use super::ThrottleError;
 use super::rules::LONGEST_PASSWORD;
 use super::rules::MOST_GROUPS;
 use super::rules::SHORTEST_PASSWORD;
 use crate::model::UsernameError;
 use crate::store::StoreError;
+use std::time::Duration;
 
 /// Why a log-in was not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -10,12 +12,27 @@ pub enum SignInError {
     /// Unknown user, wrong password, or disabled: the same to the outside.
     #[error("wrong user name or password")]
     Wrong,
+    /// Tried too often.
+    #[error("too many attempts")]
+    Throttled {
+        /// When it may be tried again; at least a second.
+        retry_after: Duration,
+    },
     /// Too many log-ins wait.
     #[error("too many log-ins at once")]
     Busy,
     /// Could not ask.
     #[error("the user store cannot be asked")]
     Store(#[from] StoreError),
+}
+
+impl From<ThrottleError> for SignInError {
+    fn from(error: ThrottleError) -> Self {
+        match error {
+            ThrottleError::Throttled { retry_after } => Self::Throttled { retry_after },
+            ThrottleError::Store(error) => Self::Store(error),
+        }
+    }
 }
 
 /// Why a user was not added or changed. The texts are for people and name what to do.

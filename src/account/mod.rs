@@ -1,26 +1,36 @@
 //! Users and passwords: proves who signs in, and adds, changes and deletes users.
 //!
-//! It opens no session and decides nothing about requests. It does not throttle.
+//! It opens no session and decides nothing about requests.
 //!
-//! Called by portal (log-in) and by the commands `user …`, on the control runtime.
+//! Called by portal (log-in), admin (tokens, bans) and by the commands `user …` and `ban …`, on the control runtime.
 //!
 //! What must always hold: whether a user exists is not to be learned from a log-in, neither from the answer nor from its
 //! time; a password is never logged and wiped after use; hashing never holds up a runtime, and never takes more memory
-//! than `at_once` hashes. A log-in whose future is dropped is carried through and audited all the same; a change is
+//! than `at_once` hashes; no password is checked that was not counted by [`Throttle`] first. A log-in whose future is dropped is carried through and audited all the same; a change is
 //! stored whole or not at all.
 
+mod bans;
 mod error;
 mod manage;
+mod origin;
 mod password;
+mod rate;
 mod rules;
 mod sign_in;
+mod standing;
+mod throttle;
 
+pub use bans::Banned;
 pub use error::{AccountError, SignInError};
 pub use manage::NewAccount;
+pub use origin::{KnownBrowser, Origin};
+pub use rate::{Rate, Rates};
 pub use rules::{MOST_GROUPS, SHORTEST_PASSWORD};
+pub use throttle::{Admitted, Attempt, Now, Throttle, ThrottleError};
 
 use crate::clock::Clock;
 use crate::store::Store;
+use aws_lc_rs::hmac;
 use password::Hasher;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +48,8 @@ pub struct Settings {
     pub queue: usize,
     /// The least time after which a failure is answered.
     pub least_failure_time: Duration,
+    /// How often something may be tried.
+    pub rates: Rates,
 }
 
 impl Default for Settings {
@@ -49,6 +61,7 @@ impl Default for Settings {
             at_once: 2,
             queue: 64,
             least_failure_time: Duration::from_millis(400),
+            rates: Rates::default(),
         }
     }
 }
@@ -57,19 +70,37 @@ impl Default for Settings {
 pub struct Accounts {
     store: Arc<dyn Store>,
     hasher: Arc<Hasher>,
+    throttle: Arc<Throttle>,
     settings: Settings,
     clock: Clock,
 }
 
 impl Accounts {
-    /// Over `store`.
+    /// Over `store`, for what works beside a gateway: names that are nobody's are counted under a key of its own, and
+    /// everything by this machine's clock.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, settings: Settings, clock: Clock) -> Arc<Self> {
+        let now = clock.clone();
+        Self::keyed(store, settings, clock, &[], Arc::new(move || now.now()))
+    }
+
+    /// Over `store`, for a gateway: names that are nobody's are counted under the first of `keys`, which all instances
+    /// share, and everything by `now`, the database's time.
+    #[must_use]
+    pub fn keyed(store: Arc<dyn Store>, settings: Settings, clock: Clock, keys: &[hmac::Key], now: Now) -> Arc<Self> {
+        let throttle = Throttle::new(Arc::clone(&store), settings.rates, keys, now, clock.clone());
         Arc::new(Self {
             store,
             hasher: Arc::new(Hasher::new(&settings)),
+            throttle: Arc::new(throttle),
             settings,
             clock,
         })
+    }
+
+    /// Counts attempts of every kind.
+    #[must_use]
+    pub fn throttle(&self) -> &Throttle {
+        &self.throttle
     }
 }

@@ -139,6 +139,7 @@ mod tests {
             at_once,
             queue,
             least_failure_time: Duration::ZERO,
+            ..Settings::default()
         })
     }
 

@@ -10,6 +10,12 @@ pub enum EventKind {
     LoginFailed,
     /// A user gave the device of a session a name.
     DeviceNamed,
+    /// Somebody signed in on a device that is not known as theirs.
+    NewDevice,
+    /// Attempts began to be refused for a while; the reason says by what they were counted.
+    BanStarted,
+    /// Somebody lifted such a refusal.
+    BanLifted,
     /// A session was ended by its user.
     LoggedOut,
     /// A session was ended by somebody else.
@@ -38,6 +44,9 @@ impl EventKind {
             Self::LoginSucceeded => "login_succeeded",
             Self::LoginFailed => "login_failed",
             Self::DeviceNamed => "device_named",
+            Self::NewDevice => "new_device",
+            Self::BanStarted => "ban_started",
+            Self::BanLifted => "ban_lifted",
             Self::LoggedOut => "logged_out",
             Self::SessionEnded => "session_ended",
             Self::SessionConflict => "session_conflict",
@@ -70,6 +79,10 @@ pub struct Event {
     pub address: Option<IpAddr>,
     /// A short reason from a closed list, such as `wrong_password`.
     pub reason: Option<&'static str>,
+    /// On what kind of device, as in `Firefox on Windows`; of log-ins only. At most 128 bytes.
+    pub device: Option<String>,
+    /// Which session took the place of the one that ended.
+    pub successor: Option<PublicId>,
 }
 
 impl Event {
@@ -85,6 +98,8 @@ impl Event {
             session: None,
             address: None,
             reason: None,
+            device: None,
+            successor: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 use super::{Timestamp, UserId};
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use uuid::Uuid;
 
 /// SHA-256 of a token: the key of a session in store and cache. Whoever reads it cannot sign in with it.
@@ -75,4 +76,33 @@ pub struct NewSession {
     /// The session of the same browser that this one replaces; deleted in the same transaction. Its `data` is carried
     /// over when it belongs to the same user.
     pub replaces: Option<Digest>,
+    /// How many sessions that are not over the user may have with this one; `None` for any number.
+    pub limit: Option<NonZeroU32>,
+    /// What happens when there would be more.
+    pub when_full: WhenFull,
+    /// Whether an event tells of a new device, unless the user has a session that is not over with the same user agent.
+    pub tell_new_device: bool,
+}
+
+impl NewSession {
+    /// A session that replaces none, without a limit.
+    #[must_use]
+    pub const fn of(session: Session) -> Self {
+        Self {
+            session,
+            replaces: None,
+            limit: None,
+            when_full: WhenFull::EndOldest,
+            tell_new_device: false,
+        }
+    }
+}
+
+/// What becomes of a log-in of a user who has as many sessions as they may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The sessions that were not seen for the longest time end.
+    EndOldest,
+    /// The log-in is refused.
+    Refuse,
 }

@@ -1,4 +1,3 @@
-use super::trips;
 use crate::model::Timestamp;
 use crate::web::Exchange;
 use crate::web::Scheme;
@@ -21,12 +20,8 @@ const PLAIN_COOKIE: &str = "portcullis-form";
 
 type Nonce = [u8; 16];
 
-/// The names of our cookies besides the session's: the one that ties a form to the browser it was shown in, and the one
-/// that tells of log-ins that did not hold. They concern nobody behind the gateway.
-#[must_use]
-pub const fn form_cookie_names() -> [&'static str; 4] {
-    [SECURE_COOKIE, PLAIN_COOKIE, trips::SECURE_COOKIE, trips::PLAIN_COOKIE]
-}
+/// The names of the cookie that ties a form to the browser it was shown in. They concern nobody behind the gateway.
+pub(super) const NAMES: [&str; 2] = [SECURE_COOKIE, PLAIN_COOKIE];
 
 /// Ties forms to the browser that they were shown in: the cookie holds a nonce, the form an HMAC over that nonce, the host
 /// and the time. Nothing is kept here, so every instance with the same secrets takes every form.

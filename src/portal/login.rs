@@ -4,6 +4,7 @@ use super::error_page::{Action, ErrorPage};
 use super::fields::{Body, FieldsError, LoginFields};
 use super::pages::{LoginPage, SignedInPage};
 use super::visitor::{SessionFacts, UserFacts, display_name};
+use crate::account::Origin;
 use crate::account::SignInError;
 use crate::model::User;
 use crate::session::Identified;
@@ -16,13 +17,16 @@ use crate::web::Audience;
 use crate::web::Exchange;
 use crate::web::Problem;
 use crate::web::Scheme;
-use http::header::{RETRY_AFTER, SET_COOKIE, USER_AGENT};
+use http::header::{RETRY_AFTER, SET_COOKIE};
 use http::{HeaderValue, StatusCode};
 use secrecy::ExposeSecret;
+use std::borrow::Cow;
+use std::time::Duration;
 
 const STALE: &str = "This form was open for too long, or your browser did not send its cookie. Please try again.";
 const WRONG: &str = "The user name or the password is wrong. Please try again.";
 const BUSY: &str = "Many people are signing in right now. Please try again in a moment.";
+const FULL: &str = "You are signed in on as many devices as you may use at once. Please sign out on another one first.";
 const DOWN: &str = "Signing in is not possible right now. Nobody was signed out. Please try again in a moment.";
 const TWICE: &str = "You were signed in as two different users at once, so neither was used. Please sign in again.";
 const ENDED: &str = "Your session has ended. Please sign in again.";
@@ -32,8 +36,8 @@ const OUT: &str = "You are signed out.";
 struct Refused<'a> {
     status: StatusCode,
     slug: &'static str,
-    text: &'a str,
-    retry_after: Option<u32>,
+    text: Cow<'a, str>,
+    retry_after: Option<u64>,
 }
 
 impl Refused<'static> {
@@ -41,14 +45,29 @@ impl Refused<'static> {
     const STALE: Self = Self::new(StatusCode::FORBIDDEN, "stale-form", STALE, None);
     const BUSY: Self = Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", BUSY, Some(2));
     const DOWN: Self = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", DOWN, Some(5));
+    const FULL: Self = Self::new(StatusCode::CONFLICT, "too-many-sessions", FULL, None);
+
+    /// Tried too often; may be tried again after `wait`.
+    fn throttled(wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            slug: "too-many-attempts",
+            text: Cow::Owned(format!(
+                "There were too many attempts to sign in. Please try again in {}.",
+                span(seconds)
+            )),
+            retry_after: Some(seconds),
+        }
+    }
 }
 
 impl<'a> Refused<'a> {
-    const fn new(status: StatusCode, slug: &'static str, text: &'a str, retry_after: Option<u32>) -> Self {
+    const fn new(status: StatusCode, slug: &'static str, text: &'a str, retry_after: Option<u64>) -> Self {
         Self {
             status,
             slug,
-            text,
+            text: Cow::Borrowed(text),
             retry_after,
         }
     }
@@ -57,6 +76,8 @@ impl<'a> Refused<'a> {
     fn result(&self) -> &'static str {
         match self.slug {
             "wrong-credentials" => "failed",
+            "too-many-attempts" => "throttled",
+            "too-many-sessions" => "too_many_sessions",
             "busy" => "busy",
             _ => "unavailable",
         }
@@ -145,18 +166,20 @@ impl Portal {
             Identified::Live(live) => Some(live.entry.session.digest),
             Identified::Anonymous | Identified::Dead | Identified::Conflict => None,
         };
-        let user = self.prove(exchange, fields).await?;
-        let agent = exchange.headers.get(USER_AGENT);
+        let origin = self.origin(exchange);
+        let user = self.prove(exchange, fields, origin.clone()).await?;
         let login = Login {
+            known_browser: origin.is_known_to(user.id),
             user,
             methods: vec!["pwd".to_owned()],
             remember: fields.remember,
-            user_agent: agent.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
+            user_agent: origin.user_agent,
             address: exchange.address,
             replaces,
         };
         match self.sessions.open(login).await {
             Ok(opened) => Ok((opened, before)),
+            Err(SessionError::Full) => Err(Refused::FULL),
             Err(SessionError::UserGone) => Err(Refused::WRONG),
             Err(error) => {
                 tracing::warn!(request.id = %exchange.request_id, error = &error as &dyn std::error::Error,
@@ -166,14 +189,12 @@ impl Portal {
         }
     }
 
-    async fn prove(&self, exchange: &Exchange, fields: &LoginFields) -> Result<User, Refused<'static>> {
+    async fn prove(&self, exchange: &Exchange, fields: &LoginFields, origin: Origin) -> Result<User, Refused<'static>> {
         let password = fields.password.clone();
-        let proven = self
-            .accounts
-            .sign_in(&fields.username, password, exchange.address)
-            .await;
+        let proven = self.accounts.sign_in(&fields.username, password, origin).await;
         proven.map_err(|error| match error {
             SignInError::Wrong => Refused::WRONG,
+            SignInError::Throttled { retry_after } => Refused::throttled(retry_after),
             SignInError::Busy => Refused::BUSY,
             SignInError::Store(_) => {
                 tracing::warn!(request.id = %exchange.request_id, error = &error as &dyn std::error::Error,
@@ -227,6 +248,7 @@ impl Portal {
         if is_trip && let Some(line) = self.trips.one_more(trips, exchange, self.sessions.now()) {
             answer.headers_mut().append(SET_COOKIE, line);
         }
+        self.know_browser(exchange, session.user, &mut answer);
         answer
     }
 
@@ -248,10 +270,10 @@ impl Portal {
                 next: self.accept_next(exchange, fields.next.as_deref()),
                 ..LoginFields::default()
             };
-            self.login_form(exchange, refused.status, &kept, Some(refused.text), None)
+            self.login_form(exchange, refused.status, &kept, Some(&refused.text), None)
         } else {
             let id = exchange.request_id;
-            Problem::new(refused.status, refused.slug, refused.text, id).into_answer(id)
+            Problem::new(refused.status, refused.slug, refused.text.as_ref(), id).into_answer(id)
         };
         if let Some(seconds) = refused.retry_after {
             answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -317,5 +339,30 @@ impl Portal {
             ..self.error(exchange, StatusCode::FORBIDDEN)
         };
         refuse(exchange, "not-encrypted", &page)
+    }
+}
+
+/// A time to wait, for people.
+fn span(seconds: u64) -> String {
+    match seconds {
+        0 | 1 => "a second".to_owned(),
+        2..=90 => format!("{seconds} seconds"),
+        _ => format!("{} minutes", seconds.div_ceil(60)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Refused, span};
+    use std::time::Duration;
+
+    #[test]
+    fn a_wait_is_rounded_up_so_that_nobody_comes_too_early() {
+        assert_eq!(Refused::throttled(Duration::from_millis(1001)).retry_after, Some(2));
+        assert_eq!(Refused::throttled(Duration::from_mins(1)).retry_after, Some(60));
+        assert_eq!(
+            [span(1), span(60), span(91), span(240)],
+            ["a second", "60 seconds", "2 minutes", "4 minutes"]
+        );
     }
 }

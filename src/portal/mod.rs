@@ -19,6 +19,7 @@ mod error_page;
 mod events;
 mod fields;
 mod form_token;
+mod known_browser;
 mod login;
 mod logout;
 mod moment;
@@ -34,7 +35,6 @@ mod visitor;
 
 pub use endpoint::ENDPOINTS;
 pub use error_page::{Action, ErrorPage};
-pub use form_token::form_cookie_names;
 pub use pages::DEFAULT_NAME;
 pub use return_address::{MAX_NEXT, login_location};
 
@@ -42,6 +42,7 @@ use crate::account::Accounts;
 use crate::session::Sessions;
 use crate::telemetry::Metrics;
 use form_token::Forms;
+use known_browser::KnownBrowsers;
 use return_address::ReturnRules;
 use std::sync::Arc;
 use trips::Trips;
@@ -61,6 +62,12 @@ pub struct Settings {
     pub unsafe_plain_login: bool,
 }
 
+/// The names of every cookie of the portal's own. They concern nobody behind the gateway.
+#[must_use]
+pub fn cookie_names() -> Vec<&'static str> {
+    [form_token::NAMES, trips::NAMES, known_browser::NAMES].concat()
+}
+
 /// The portal's desk.
 pub struct Portal {
     settings: Settings,
@@ -69,6 +76,7 @@ pub struct Portal {
     metrics: Arc<Metrics>,
     forms: Forms,
     trips: Trips,
+    browsers: KnownBrowsers,
     returns: ReturnRules,
     policy: String,
 }
@@ -79,6 +87,7 @@ impl Portal {
     pub fn new(settings: Settings, sessions: Arc<Sessions>, accounts: Arc<Accounts>, metrics: Arc<Metrics>) -> Self {
         let forms = Forms::new(sessions.derived_keys("form"));
         let trips = Trips::new(sessions.derived_keys("trips"));
+        let browsers = KnownBrowsers::new(sessions.derived_keys("browser"));
         let returns = ReturnRules::new(&settings.prefix, &settings.return_origins);
         let policy = pages::policy(returns.origins());
         Self {
@@ -88,6 +97,7 @@ impl Portal {
             metrics,
             forms,
             trips,
+            browsers,
             returns,
             policy,
         }

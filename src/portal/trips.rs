@@ -23,8 +23,11 @@ const EARLIER: usize = 2;
 const MOST_COOKIES: usize = 4;
 const TAG: usize = 16;
 
-pub(super) const SECURE_COOKIE: &str = "__Host-portcullis-trips";
-pub(super) const PLAIN_COOKIE: &str = "portcullis-trips";
+const SECURE_COOKIE: &str = "__Host-portcullis-trips";
+const PLAIN_COOKIE: &str = "portcullis-trips";
+
+/// The names of our cookie. They concern nobody behind the gateway.
+pub(super) const NAMES: [&str; 2] = [SECURE_COOKIE, PLAIN_COOKIE];
 
 /// Makes and reads the cookie.
 pub(super) struct Trips {

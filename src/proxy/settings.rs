@@ -27,6 +27,15 @@ pub struct Settings {
     pub stream_grace: Duration,
 }
 
+impl Settings {
+    /// The longest outage grace of any route.
+    #[must_use]
+    pub fn longest_grace(&self) -> Duration {
+        let graces = self.routes.iter().map(|route| route.outage_grace);
+        graces.max().unwrap_or_default()
+    }
+}
+
 /// One path of an older front end's own on one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AliasSettings {

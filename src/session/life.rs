@@ -16,6 +16,7 @@ use crate::model::Session;
 use crate::model::Timestamp;
 use crate::model::User;
 use crate::model::UserId;
+use crate::model::device_name;
 use crate::store::Call;
 use crate::store::Ended;
 use crate::store::Found;
@@ -43,11 +44,15 @@ impl Sessions {
             username: Some(login.user.username.to_string()),
             session: Some(public_id),
             address: Some(login.address),
+            device: session.device.clone(),
             ..Event::new(now, EventKind::LoginSucceeded, login.user.username.as_str())
         };
         let new = NewSession {
             session,
             replaces: login.replaces,
+            limit: self.settings.max_per_user,
+            when_full: self.settings.when_full,
+            tell_new_device: !login.known_browser,
         };
         let cache = Arc::clone(&self.cache);
         let entry = self
@@ -81,7 +86,7 @@ impl Sessions {
             remembered: login.remember,
             methods: login.methods.clone(),
             user_agent: login.user_agent.as_deref().map(cut),
-            device: None,
+            device: login.user_agent.as_deref().and_then(device_name),
             first_address: Some(login.address),
             last_address: Some(login.address),
             data: None,
@@ -167,18 +172,36 @@ impl Cache {
     async fn open(&self, new: NewSession, user: User, event: Event) -> Result<Arc<Entry>, SessionError> {
         let session = new.session.clone();
         let replaces = new.replaces;
-        let opened = self.guarded(self.store.open_session(new, event)).await;
+        let limited = new.limit.is_some();
+        let opened = self.guarded(self.store.open_session(new, event.clone())).await;
         // On an error too: whether it was carried out is not known.
         if let Some(replaced) = replaces {
             self.forget(&replaced);
         }
-        if let Ok(Some(ended)) = &opened {
-            self.is_over(&ended.digest, StreamEnd::Replaced);
-        }
         match opened {
-            Ok(_) => {}
+            Ok(ended) => {
+                for one in ended {
+                    let made_room = replaces != Some(one.digest);
+                    let why = if made_room {
+                        StreamEnd::Ended
+                    } else {
+                        StreamEnd::Replaced
+                    };
+                    self.is_over(&one.digest, why);
+                }
+            }
+            Err(StoreError::Full) => {
+                self.record_full(event).await;
+                return Err(SessionError::Full);
+            }
             Err(StoreError::NoSuchUser) => return Err(SessionError::UserGone),
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                // Which of the user's sessions made room for it is not known either.
+                if limited {
+                    self.forget_user(user.id);
+                }
+                return Err(error.into());
+            }
         }
         // Read back, not taken from the log-in: the user may have been changed since the password was checked.
         let loaded = self.load(&session.digest).await;
@@ -190,6 +213,20 @@ impl Cache {
                 let stamps = self.stripes.standing(&session.digest, user.id);
                 Ok(Arc::new(Entry::new(session, user, self.time.elapsed(), stamps)))
             }
+        }
+    }
+
+    /// A log-in that was proven and refused all the same.
+    async fn record_full(&self, login: Event) {
+        let event = Event {
+            kind: EventKind::LoginFailed,
+            session: None,
+            reason: Some("too_many_sessions"),
+            ..login
+        };
+        if let Err(error) = self.guarded(self.store.record(event)).await {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "a refused log-in could not be written to the audit log");
         }
     }
 

@@ -11,6 +11,8 @@
 //! runs on the control runtime: a dropped future cancels nothing and loses nothing but its answer.
 
 mod attend;
+#[cfg(test)]
+mod bench;
 mod cache;
 mod choice;
 mod cookie;
@@ -31,6 +33,7 @@ mod tests;
 mod token;
 mod watch;
 
+pub use crate::model::WhenFull;
 pub use crate::store::Ended;
 pub use crate::store::Found;
 pub use crate::store::StoreError;
@@ -51,6 +54,7 @@ use cache::Cache;
 use choice::Conflicts;
 use secrecy::SecretSlice;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use token::Tokens;
@@ -68,6 +72,10 @@ pub struct Settings {
     pub lifetime: Duration,
     /// How long a remembered one lives at most.
     pub remember_lifetime: Duration,
+    /// How many sessions one user may have at once; `None` for any number.
+    pub max_per_user: Option<NonZeroU32>,
+    /// What becomes of a log-in that would be one too many.
+    pub when_full: WhenFull,
     /// The cache.
     pub cache: CacheSettings,
 }
@@ -89,6 +97,9 @@ pub enum SessionError {
     /// The store did not do it; nothing is reported done.
     #[error("the session store did not carry this out")]
     Store(#[from] StoreError),
+    /// The user has as many sessions as they may have, and none is ended for another.
+    #[error("this user has too many sessions")]
+    Full,
     /// The user is gone or disabled.
     #[error("this user may not sign in")]
     UserGone,
@@ -130,6 +141,8 @@ pub struct Login {
     pub methods: Vec<String>,
     /// Whether to remember.
     pub remember: bool,
+    /// Whether this user signed in before in this browser.
+    pub known_browser: bool,
     /// The browser's description; cut to 128 bytes here.
     pub user_agent: Option<String>,
     /// From where.

@@ -1,24 +1,11 @@
 //! A store for tests that can be late, down, and counts what it is asked.
 
-use super::CacheSettings;
-use super::CookieSettings;
 use super::Entry;
-use super::Local;
-use super::Login;
-use super::SameSite;
-use super::Secure;
-use super::Sessions;
-use super::Settings;
+pub(super) use super::bench::{Bench, logout};
 use super::stripes::Stripes;
-use crate::clock::Clock;
 use crate::model::*;
 use crate::store::*;
-use crate::telemetry::Metrics;
-use secrecy::ExposeSecret;
-use secrecy::SecretSlice;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::time::Duration;
@@ -89,7 +76,7 @@ pub(super) struct FakeStore {
 }
 
 impl FakeStore {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             users: Mutex::default(),
             rows: Mutex::default(),
@@ -187,7 +174,7 @@ impl Store for FakeStore {
         })
     }
 
-    fn open_session(&self, new: NewSession, event: Event) -> Call<'_, Option<Ended>> {
+    fn open_session(&self, new: NewSession, event: Event) -> Call<'_, Vec<Ended>> {
         Box::pin(async move {
             let mut rows = self.rows.lock().unwrap();
             if !self.users.lock().unwrap().contains_key(&new.session.user) {
@@ -197,7 +184,7 @@ impl Store for FakeStore {
             rows.insert(new.session.digest, new.session);
             self.events.lock().unwrap().push(event);
             self.up()?;
-            Ok(replaced.map(|session| ended(&session)))
+            Ok(replaced.iter().map(ended).collect())
         })
     }
 
@@ -275,6 +262,30 @@ impl Store for FakeStore {
         never()
     }
 
+    fn admit<'a>(&'a self, _: &'a [Cell], _: Timestamp, _: &'a Event) -> Call<'a, Admission> {
+        Box::pin(async { self.up().map(|()| Admission::Admitted) })
+    }
+
+    fn give_back<'a>(&'a self, _: &'a [Cell]) -> Call<'a, ()> {
+        Box::pin(async { self.up() })
+    }
+
+    fn free_at<'a>(&'a self, _: &'a str) -> Call<'a, Option<Timestamp>> {
+        Box::pin(async { self.up().map(|()| None) })
+    }
+
+    fn list_bans<'a>(&'a self, _: Timestamp, _: Option<&'a str>, _: u32) -> Call<'a, Vec<Ban>> {
+        Box::pin(async { self.up().map(|()| Vec::new()) })
+    }
+
+    fn lift_bans<'a>(&'a self, _: &'a WhichBans, _: &'a Event) -> Call<'a, Vec<String>> {
+        Box::pin(async { self.up().map(|()| Vec::new()) })
+    }
+
+    fn forget_cells(&self, _: Timestamp, _: u32) -> Call<'_, u64> {
+        Box::pin(async { self.up().map(|()| 0) })
+    }
+
     fn now(&self) -> Call<'_, Timestamp> {
         Box::pin(async {
             self.up()?;
@@ -312,89 +323,4 @@ fn ended(session: &Session) -> Ended {
         public_id: session.public_id,
         user: session.user,
     }
-}
-
-/// A gateway's sessions over a fake store, with a clock that stands still.
-pub(super) struct Bench {
-    pub(super) store: Arc<FakeStore>,
-    pub(super) clock: Clock,
-    pub(super) sessions: Arc<Sessions>,
-    pub(super) metrics: Arc<Metrics>,
-}
-
-impl Bench {
-    pub(super) fn new() -> Self {
-        Self::over(Arc::new(FakeStore::new()), Clock::manual(START))
-    }
-
-    /// Another instance over the same store.
-    pub(super) fn over(store: Arc<FakeStore>, clock: Clock) -> Self {
-        let metrics = Arc::new(Metrics::new());
-        let control = tokio::runtime::Handle::current();
-        let sessions = Sessions::new(store.clone(), settings(), clock.clone(), control, Arc::clone(&metrics));
-        Self {
-            store,
-            clock,
-            sessions,
-            metrics,
-        }
-    }
-
-    pub(super) fn local(&self) -> Local {
-        Local::new(Arc::clone(&self.sessions))
-    }
-
-    pub(super) fn login(&self, name: &str) -> Login {
-        let user = user(name);
-        self.store.users.lock().unwrap().insert(user.id, user.clone());
-        Login {
-            user,
-            methods: vec!["pwd".to_owned()],
-            remember: false,
-            user_agent: Some("Mozilla".to_owned()),
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            replaces: None,
-        }
-    }
-
-    /// Signs `name` in: the cookie value and the digest.
-    pub(super) async fn open(&self, name: &str) -> (String, Digest) {
-        let opened = self.sessions.open(self.login(name)).await.unwrap();
-        (
-            opened.cookie_value.expose_secret().to_owned(),
-            opened.entry.session.digest,
-        )
-    }
-
-    /// The same, and forgets the cached copy.
-    pub(super) async fn open_cold(&self, name: &str) -> (String, Digest) {
-        let opened = self.open(name).await;
-        self.sessions.forget_all();
-        opened
-    }
-}
-
-fn settings() -> Settings {
-    Settings {
-        secrets: vec![SecretSlice::from(vec![1; 32])],
-        cookie: CookieSettings {
-            name: "__Host-portcullis".to_owned(),
-            domains: Vec::new(),
-            secure: Secure::Always,
-            same_site: SameSite::Lax,
-            token_prefix: String::new(),
-        },
-        idle_timeout: IDLE,
-        lifetime: LIFETIME,
-        remember_lifetime: 4 * LIFETIME,
-        cache: CacheSettings {
-            capacity: 1_000,
-            max_age: MAX_AGE,
-            max_age_without_feed: SHORT,
-        },
-    }
-}
-
-pub(super) fn logout() -> Event {
-    Event::new(START, EventKind::LoggedOut, "anna")
 }

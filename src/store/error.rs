@@ -2,7 +2,7 @@ use sqlx::postgres::PgDatabaseError;
 use sqlx::sqlite::SqliteError;
 use std::path::PathBuf;
 
-/// Why a call failed. All but `Taken` and `NoSuchUser` mean *could not ask*.
+/// Why a call failed. All but `Taken`, `Full` and `NoSuchUser` mean *could not ask*.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// No connection could be made or the one at hand broke.
@@ -23,6 +23,9 @@ pub enum StoreError {
     /// The name or e-mail is taken, or belonged to a deleted user.
     #[error("{0} is already taken")]
     Taken(&'static str),
+    /// The user has as many sessions as they may have.
+    #[error("the user has too many sessions")]
+    Full,
     /// There is no such user.
     #[error("there is no such user")]
     NoSuchUser,
@@ -77,7 +80,7 @@ impl StoreError {
     /// that became read-only was replaced by another, and a statement that the server forgot stays forgotten.
     pub(super) fn leaves_connection(&self) -> bool {
         match self {
-            Self::Taken(_) | Self::NoSuchUser => true,
+            Self::Taken(_) | Self::Full | Self::NoSuchUser => true,
             Self::Failed { source, .. } => {
                 let error = source.as_database_error();
                 error.is_some_and(|error| !matches!(error.kind(), sqlx::error::ErrorKind::Other))

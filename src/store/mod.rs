@@ -19,6 +19,7 @@ mod postgres;
 mod records;
 mod sqlite;
 mod statements;
+mod throttles;
 mod work;
 
 pub use error::StoreError;
@@ -26,6 +27,7 @@ pub use open::{Role, describe, open};
 pub use postgres::statements as postgres_statements;
 pub use records::{Counts, Credentials, Ended, Found, NewUser, RecordedEvent, UserChange, Which};
 pub use sqlite::statements as sqlite_statements;
+pub use throttles::{Admission, Ban, BucketKind, Cell, WhichBans};
 
 use crate::model::Digest;
 use crate::model::Event;
@@ -102,9 +104,10 @@ pub trait Store: Send + Sync + 'static {
     /// is no such session or it has that name.
     fn name_device<'a>(&'a self, digest: &'a Digest, name: &'a str, event: Event) -> Call<'a, bool>;
     /// Inserts a session, deletes the one it replaces (if it exists; its `data` is carried over when it is the same
-    /// user's), and writes `event`, in one transaction. Returns the replaced session. `NoSuchUser` when the user is
-    /// gone or disabled.
-    fn open_session(&self, new: NewSession, event: Event) -> Call<'_, Option<Ended>>;
+    /// user's), makes room for it among the user's sessions that are not over at its `created_at`, and writes `event`, in
+    /// one transaction. Returns the sessions that ended; each has an event of its own, with the new one as its successor.
+    /// `NoSuchUser` when the user is gone or disabled, `Full` when there is no room and none is made.
+    fn open_session(&self, new: NewSession, event: Event) -> Call<'_, Vec<Ended>>;
     /// Deletes sessions and writes `event` in the same transaction, unless nothing was deleted. The event's `session`
     /// and `user` are filled in where exactly one session ended.
     fn end_sessions(&self, which: Which, event: Event) -> Call<'_, Vec<Ended>>;
@@ -137,6 +140,19 @@ pub trait Store: Send + Sync + 'static {
     fn record(&self, event: Event) -> Call<'_, ()>;
     /// Events, newest first, at most `limit`, of one user or all.
     fn list_events(&self, user: Option<UserId>, limit: u32) -> Call<'_, Vec<RecordedEvent>>;
+    /// Counts an attempt in every cell, or in none when one of them refuses. Where a cell begins to refuse, an event like
+    /// `ban` is written, once until nothing was tried for as long as the cell remembers. Cells have different buckets.
+    fn admit<'a>(&'a self, cells: &'a [Cell], now: Timestamp, ban: &'a Event) -> Call<'a, Admission>;
+    /// Takes back what one attempt counted.
+    fn give_back<'a>(&'a self, cells: &'a [Cell]) -> Call<'a, ()>;
+    /// When the bucket's next attempt is counted; `None` when it has no row.
+    fn free_at<'a>(&'a self, bucket: &'a str) -> Call<'a, Option<Timestamp>>;
+    /// What is refused at `now`, by bucket, after `after`, at most `limit`.
+    fn list_bans<'a>(&'a self, now: Timestamp, after: Option<&'a str>, limit: u32) -> Call<'a, Vec<Ban>>;
+    /// Deletes cells, also those that refuse nothing yet, and writes `event` unless there were none; their buckets.
+    fn lift_bans<'a>(&'a self, which: &'a WhichBans, event: &'a Event) -> Call<'a, Vec<String>>;
+    /// Deletes at most `limit` cells that say nothing at `now` any more; how many.
+    fn forget_cells(&self, now: Timestamp, limit: u32) -> Call<'_, u64>;
     /// The database's clock: one clock decides when sessions end.
     fn now(&self) -> Call<'_, Timestamp>;
     /// A number that changes whenever another process changed the file (changes of this store do not count); `None` where

@@ -1,5 +1,6 @@
 use crate::model::Digest;
 use crate::model::Event;
+use crate::model::EventKind;
 use crate::model::PublicId;
 use crate::model::Session;
 use crate::model::Timestamp;
@@ -102,6 +103,10 @@ pub struct RecordedEvent {
     pub address: Option<std::net::IpAddr>,
     /// Why.
     pub reason: Option<String>,
+    /// On what kind of device.
+    pub device: Option<String>,
+    /// Which session took the place of this one.
+    pub successor: Option<PublicId>,
 }
 
 /// How much there is.
@@ -127,6 +132,21 @@ impl UserChange {
 }
 
 impl Ended {
+    /// What the audit log is told of a session whose place another took; `login` is the event of that one.
+    pub(super) fn succeeded(&self, login: &Event, reason: &'static str) -> Event {
+        let of_the_same = login.user == Some(self.user);
+        Event {
+            kind: EventKind::SessionEnded,
+            user: Some(self.user),
+            username: login.username.clone().filter(|_| of_the_same),
+            session: Some(self.public_id),
+            successor: login.session,
+            device: None,
+            reason: Some(reason),
+            ..login.clone()
+        }
+    }
+
     /// Fills in `event` what is known when exactly one session ended.
     pub(super) fn tell(ended: &[Self], event: &mut Event) {
         if let [one] = ended {

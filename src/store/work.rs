@@ -96,6 +96,13 @@ where
         rows.map_err(|error| StoreError::on(table, error))
     }
 
+    /// Rolls back what was done.
+    pub(super) async fn undo(mut self) {
+        if self.lease.execute("ROLLBACK").await.is_ok() {
+            self.lease.give_back();
+        }
+    }
+
     /// Commits what went well, rolls back what did not, and tells which it was.
     pub(super) async fn settle<T>(mut self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
         match outcome {

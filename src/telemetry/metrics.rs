@@ -143,7 +143,14 @@ impl Metrics {
         for level in ["first", "shared"] {
             drop(self.cache_hit(level));
         }
-        for result in ["succeeded", "failed", "busy", "unavailable"] {
+        for result in [
+            "succeeded",
+            "failed",
+            "throttled",
+            "too_many_sessions",
+            "busy",
+            "unavailable",
+        ] {
             drop(self.login(result));
         }
         for kind in ["upgrade", "events", "body", "portal"] {
@@ -212,7 +219,7 @@ impl Metrics {
         })
     }
 
-    /// Log-ins with `result`: succeeded, failed, busy, unavailable.
+    /// Log-ins with `result`: succeeded, failed, throttled, `too_many_sessions`, busy, unavailable.
     #[must_use]
     pub fn login(&self, result: &'static str) -> Counter {
         self.logins.get_or_create_owned(&LoginResult { result })

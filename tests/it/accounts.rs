@@ -30,6 +30,7 @@ fn cheap() -> Settings {
         at_once: 2,
         queue: 8,
         least_failure_time: Duration::ZERO,
+        ..Settings::default()
     }
 }
 

@@ -115,7 +115,7 @@ fn unknown_keys_get_the_nearest_known_one() {
 fn features_that_come_later_are_refused_by_name() {
     assert_snapshot!(told_of_tables(&[
         "[session]\nrolling = true",
-        "[session]\ntouch_interval = \"60s\"\nmax_per_user = 10\nwhen_full = \"refuse\"",
+        "[session]\ntouch_interval = \"60s\"",
         "[session]\nsweep_interval = \"15m\"\nsweep_at = \"03:00\"",
         "[portal]\nhost = \"login.example.com\"\npublic_url = \"https://a.example\"\nregistration = true",
         "[admin]\ntoken = \"very secret token\"\ngroup = \"admins\"",
@@ -239,6 +239,18 @@ fn cookies_that_browsers_would_refuse_are_refused() {
         "[session]\ncookie = \"__Host-\"",
         "[session]\ncookie = \"a b\"\ntoken_prefix = \";\"",
         "[session]\ncookie = \"s\"\ndomains = [\".example.com\", \"localhost\", \"127.0.0.1\", \"a.example\", \"a.example\"]",
+    ]));
+}
+
+#[test]
+fn limits_of_users_and_attempts_are_possible() {
+    assert_snapshot!(told_of_tables(&[
+        "[session]\nmax_per_user = 0\nwhen_full = \"end_newest\"",
+        "[session]\nmax_per_user = \"10\"",
+        "[session]\nmax_per_user = \"unlimted\"",
+        "[throttle]\naccount = \"10\"\naddress = \"0/1m\"",
+        "[throttle]\nbrowser = \"1/1h\"\ntoken = 5",
+        "[throttle]\naddres = \"unlimited\"",
     ]));
 }
 

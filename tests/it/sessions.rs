@@ -4,7 +4,7 @@ use crate::support::store::{Opened, add, event, on_postgres, on_sqlite, user};
 use portcullis::clock::Clock;
 use portcullis::model::EventKind;
 use portcullis::session::{
-    CacheSettings, CookieSettings, Identified, Local, Login, SameSite, Secure, Sessions, Settings, Which,
+    CacheSettings, CookieSettings, Identified, Local, Login, SameSite, Secure, Sessions, Settings, WhenFull, Which,
 };
 use portcullis::store::Store;
 use portcullis::telemetry::Metrics;
@@ -30,6 +30,8 @@ fn sessions(store: Arc<dyn Store>, max_age: Duration, max_age_without_feed: Dura
         idle_timeout: Duration::from_hours(12),
         lifetime: Duration::from_hours(24),
         remember_lifetime: Duration::from_hours(48),
+        max_per_user: None,
+        when_full: WhenFull::EndOldest,
         cache: CacheSettings {
             capacity: 1_000,
             max_age,
@@ -47,6 +49,7 @@ async fn sign_in(sessions: &Sessions, opened: &Opened) -> String {
         user,
         methods: vec!["pwd".to_owned()],
         remember: false,
+        known_browser: true,
         user_agent: Some("Mozilla/5.0".to_owned()),
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         replaces: None,

@@ -3,8 +3,10 @@
 mod beside;
 mod browsers;
 mod events;
+mod openings;
 mod schema;
 mod sessions;
+mod throttles;
 mod users;
 
 /// Runs each rule with a fresh store of each engine.
@@ -43,6 +45,27 @@ contract! {
         ending_one_fills_in_the_event
         sessions_are_listed_newest_first_in_pages
         sessions_that_are_over_are_not_counted
+    }
+    openings {
+        the_session_unseen_for_longest_ends_for_one_too_many
+        a_log_in_beyond_the_limit_is_refused_where_that_is_wanted
+        sessions_that_are_over_take_nobodys_place
+        log_ins_at_once_never_exceed_the_limit
+        a_new_session_is_linked_to_the_one_it_replaces
+        a_device_is_new_until_a_live_session_has_the_same_agent
+    }
+    throttles {
+        a_burst_is_counted_and_then_one_each_interval
+        refused_attempts_make_nobody_wait_longer
+        an_attempt_that_one_cell_refuses_is_counted_by_none
+        what_is_given_back_was_never_counted_and_strangers_stay_counted
+        a_ban_is_told_once_until_nothing_was_tried_for_a_while
+        bans_are_listed_by_bucket_in_pages
+        what_is_lifted_counts_anew
+        cells_that_say_nothing_any_more_are_deleted
+        a_ban_that_is_over_is_remembered_for_a_while
+        a_clock_that_went_wrong_locks_nobody_out
+        of_many_at_once_as_many_are_counted_as_may_be
     }
     users {
         a_user_comes_back_as_they_were_added

@@ -12,6 +12,7 @@ use super::problem::Findings;
 use super::tree::Node;
 use super::tree::Origin;
 use super::tree::Section;
+use crate::account;
 use crate::lifecycle;
 use crate::portal;
 use crate::proxy;
@@ -90,7 +91,10 @@ pub(super) fn config(root: &Section, folder: &Path, findings: &mut Findings) -> 
             drain_timeout: draft.table("life").span("drain_timeout"),
             stream_grace: draft.table("life").span("stream_grace"),
         },
-        account: crate::account::Settings::default(),
+        account: account::Settings {
+            rates: state::rates(&draft),
+            ..account::Settings::default()
+        },
         data_dir,
         net,
         proxy,

@@ -1,4 +1,5 @@
 use super::Draft;
+use crate::account::Rates;
 use crate::config::problem::Problem;
 use crate::config::shape;
 use crate::config::tree::Section;
@@ -6,10 +7,12 @@ use crate::session;
 use crate::session::CookieSettings;
 use crate::session::SameSite;
 use crate::session::Secure;
+use crate::session::WhenFull;
 use crate::store;
 use crate::store::Place;
 use secrecy::SecretSlice;
 use secrecy::SecretString;
+use std::num::NonZeroU32;
 use std::path::Path;
 
 const MAKE_SECRET: &str = "make one with `openssl rand -base64 48 > session.secret` or \
@@ -75,11 +78,29 @@ pub(super) fn session(draft: &mut Draft<'_>, store: &store::Settings) -> session
         idle_timeout: section.span("idle_timeout"),
         lifetime: section.span("lifetime"),
         remember_lifetime: section.span("remember_lifetime"),
+        max_per_user: section.number::<u32>("max_per_user").and_then(NonZeroU32::new),
+        when_full: match section.text("when_full") {
+            Some("refuse") => WhenFull::Refuse,
+            _ => WhenFull::EndOldest,
+        },
         cache: session::CacheSettings {
             capacity: cache.number("capacity").unwrap_or(1_000_000),
             max_age: cache.span("max_age"),
             max_age_without_feed: cache.span("max_age_without_feed"),
         },
+    }
+}
+
+/// How often something may be tried.
+pub(super) fn rates(draft: &Draft<'_>) -> Rates {
+    let section = draft.table("throttle");
+    let rate = |key| section.text(key).and_then(|text| shape::rate(text).ok());
+    Rates {
+        account: rate("account"),
+        address: rate("address"),
+        browser: rate("browser"),
+        registration: rate("registration"),
+        token: rate("token"),
     }
 }
 

@@ -4,6 +4,7 @@
 mod edge;
 mod rooms;
 mod routes;
+mod throttle;
 
 use super::shape::Shape;
 use std::time::Duration;

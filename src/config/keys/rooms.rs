@@ -4,10 +4,12 @@ use super::DAY;
 use super::Key;
 use super::Kind;
 use super::Table;
+use super::UNLIMITED;
 use super::Words;
 use super::days;
 use super::edge;
 use super::routes;
+use super::throttle;
 use crate::config::shape;
 use std::time::Duration;
 
@@ -22,6 +24,10 @@ const AUTO: Words = Words {
 };
 const SAME_SITE: Words = Words {
     now: &["lax", "strict", "none"],
+    later: &[],
+};
+const WHEN_FULL: Words = Words {
+    now: &["end_oldest", "refuse"],
     later: &[],
 };
 const FORMAT: Words = Words {
@@ -48,6 +54,7 @@ pub(super) static ROOT: Table = Table {
         Key::new("store", Kind::Table(&STORE), ""),
         Key::new("session", Kind::Table(&SESSION), ""),
         Key::new("cache", Kind::Table(&CACHE), ""),
+        Key::new("throttle", Kind::Table(&throttle::THROTTLE), ""),
         Key::new("listener", Kind::Tables(&edge::LISTENER), ""),
         Key::new("admin", Kind::Table(&edge::ADMIN), ""),
         Key::new("trust", Kind::Table(&edge::TRUST), ""),
@@ -195,9 +202,26 @@ static SESSION: Table = Table {
             "In front of the cookie's value.",
         )
         .example("\"aiq_\""),
+        Key::new(
+            "max_per_user",
+            Kind::Either(
+                &UNLIMITED,
+                &Kind::Number {
+                    least: 1,
+                    most: 100_000,
+                },
+            ),
+            "Sessions that one user may have at once, or \"unlimited\". The one that a log-in replaces does not count.",
+        )
+        .default("10"),
+        Key::new(
+            "when_full",
+            Kind::Words(&WHEN_FULL),
+            "A log-in beyond that: \"end_oldest\" ends the session that was not seen for the longest time, \"refuse\" \
+             answers 409 until the user signs out elsewhere.",
+        )
+        .default("\"end_oldest\""),
         Key::later("touch_interval"),
-        Key::later("max_per_user"),
-        Key::later("when_full"),
         Key::later("sweep_interval"),
         Key::later("sweep_at"),
     ],

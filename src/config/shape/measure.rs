@@ -1,5 +1,11 @@
 use super::Mistake;
+use crate::account::Rate;
 use std::time::Duration;
+
+const MOST_IN_ONE_TIME: u32 = 100_000;
+const LONGEST_TIME: Duration = Duration::from_hours(24);
+/// Nobody waits longer than this, whatever strangers do.
+const LONGEST_WAIT: Duration = Duration::from_mins(15);
 
 const UNITS: [(&str, u64); 5] = [
     ("ms", 1),
@@ -61,6 +67,36 @@ pub fn size(text: &str) -> Result<u64, Mistake> {
         .ok_or_else(|| wrong("the number is too large"))
 }
 
+/// So many in so long a time: "10/10m", "5/s".
+pub fn rate(text: &str) -> Result<Rate, Mistake> {
+    let wrong = |hint: &str| Mistake::new("is not a rate", hint);
+    let hint = "write how many in how long a time: \"10/10m\" or \"5/s\"";
+    let (count, per) = text.split_once('/').ok_or_else(|| wrong(hint))?;
+    let count: u32 = count.parse().map_err(|_| wrong(hint))?;
+    let per = if per.starts_with(|letter: char| letter.is_ascii_digit()) {
+        duration(per)
+    } else {
+        duration(&format!("1{per}"))
+    };
+    let per = per.map_err(|_| wrong(hint))?;
+    if count == 0 || per.is_zero() {
+        return Err(wrong("at least one in some time; \"unlimited\" for any number"));
+    }
+    if count > MOST_IN_ONE_TIME || per > LONGEST_TIME {
+        return Err(wrong("at most 100000 in at most \"1d\""));
+    }
+    let rate = Rate { count, per };
+    if rate.interval() > LONGEST_WAIT {
+        let hint = "the next one is counted after a part of that time only, which is at most \"15m\"";
+        return Err(Mistake::new("lets people wait too long", hint));
+    }
+    Ok(rate)
+}
+
+pub(super) fn check_rate(text: &str) -> Result<(), Mistake> {
+    rate(text).map(drop)
+}
+
 fn split(text: &str) -> (&str, &str) {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     text.split_at(digits)
@@ -90,7 +126,7 @@ pub fn write_size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{duration, size, write_duration, write_size};
+    use super::{duration, rate, size, write_duration, write_size};
     use proptest::prelude::*;
     use std::time::Duration;
 
@@ -112,6 +148,38 @@ mod tests {
             "9999999999999999999d",
         ] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_a_number_in_a_time_that_makes_nobody_wait_long() {
+        let ten = rate("10/10m").unwrap();
+        assert_eq!(
+            (ten.count, ten.per, ten.interval()),
+            (10, Duration::from_mins(10), Duration::from_mins(1))
+        );
+        assert_eq!(rate("5/s").unwrap().per, Duration::from_secs(1));
+        assert!(rate("1/15m").is_ok() && rate("96/1d").is_ok());
+        for wrong in [
+            "",
+            "10",
+            "/",
+            "10/",
+            "/10m",
+            "0/1m",
+            "1/0s",
+            "-1/1m",
+            "1.5/m",
+            "10/10",
+            "10/10m/1",
+            "10 / 10m",
+            "1/16m",
+            "1/1d",
+            "100001/1d",
+            "10/2d",
+            "99999999999/1h",
+        ] {
+            assert!(rate(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -14,6 +14,7 @@ pub(super) use address::network;
 pub(super) use address::server;
 pub(super) use address::store_place;
 pub(super) use measure::duration;
+pub(super) use measure::rate;
 pub(super) use measure::size;
 pub(super) use measure::write_duration;
 pub(super) use measure::write_size;
@@ -85,6 +86,10 @@ pub(super) static COOKIE: Shape = shape("a cookie name", "\"__Host-portcullis\""
 pub(super) static TOKEN_PREFIX: Shape = Shape {
     pattern: Some("^[A-Za-z0-9._~-]{1,32}$"),
     ..shape("a prefix", "\"aiq_\"", name::token_prefix)
+};
+pub(super) static RATE: Shape = Shape {
+    pattern: Some("^[0-9]+/[0-9]*(ms|s|m|h|d)$"),
+    ..shape("a rate", "\"10/10m\"", measure::check_rate)
 };
 pub(super) static SOURCE: Shape = shape("a source of sessions", "\"native\"", name::source);
 pub(super) static LOG_LEVEL: Shape = shape("a log level", "\"info\"", name::log_level);

@@ -4,7 +4,6 @@ use super::events;
 use super::rows;
 use crate::model::Digest;
 use crate::model::Event;
-use crate::model::NewSession;
 use crate::model::PublicId;
 use crate::model::Session;
 use crate::model::UserId;
@@ -13,7 +12,6 @@ use crate::store::columns;
 use crate::store::records::Ended;
 use crate::store::records::Found;
 use crate::store::records::Which;
-use sqlx::Row;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -61,42 +59,7 @@ pub(super) async fn list(
         .map_err(|error| StoreError::on(TABLE, error))
 }
 
-pub(super) async fn open(store: &Postgres, new: NewSession, event: Event) -> Result<Option<Ended>, StoreError> {
-    let mut work = store.begin(TABLE).await?;
-    let outcome = replace_and_insert(store, &mut work, new, &event).await;
-    work.settle(outcome).await
-}
-
-async fn replace_and_insert(
-    store: &Postgres,
-    work: &mut Begun,
-    new: NewSession,
-    event: &Event,
-) -> Result<Option<Ended>, StoreError> {
-    let mut session = new.session;
-    let active = store.query(&store.sql.lock_active_user).bind(session.user.0);
-    if work.rows("users", active).await?.is_empty() {
-        return Err(StoreError::NoSuchUser);
-    }
-    let mut replaced = None;
-    if let Some(digest) = new.replaces {
-        let taken = work
-            .rows(TABLE, store.query(&store.sql.take_session).bind(&digest.0[..]))
-            .await?;
-        if let Some(row) = taken.first() {
-            let ended = rows::ended(row).map_err(|error| StoreError::on(TABLE, error))?;
-            if ended.user == session.user && session.data.is_none() {
-                session.data = row.try_get("data").map_err(|error| StoreError::on(TABLE, error))?;
-            }
-            replaced = Some(ended);
-        }
-    }
-    insert(store, work, &session).await?;
-    events::write(store, work, event).await?;
-    Ok(replaced)
-}
-
-async fn insert(store: &Postgres, work: &mut Begun, session: &Session) -> Result<(), StoreError> {
+pub(super) async fn insert(store: &Postgres, work: &mut Begun, session: &Session) -> Result<(), StoreError> {
     let statement = store
         .query(&store.sql.insert_session)
         .bind(&session.digest.0[..])

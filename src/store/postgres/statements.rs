@@ -5,7 +5,7 @@ const SESSION: &str = "s.digest, s.public_id, s.user_id, s.created_at, s.authent
     host(s.last_address) AS last_address, s.data";
 const USER: &str = "u.id, u.username, u.email, u.email_verified, u.name, u.groups, u.state, \
     u.created_at AS user_created_at";
-const EVENT: &str = "e.at, e.kind, e.actor, e.user_id, e.username, e.session_id, host(e.address) AS address, e.reason";
+const EVENT: &str = "e.at, e.kind, e.actor, e.user_id, e.username, e.session_id, host(e.address) AS address, e.reason, e.device, e.successor_id";
 
 statements! {
     find_session: "SELECT {session}, {user} FROM {schema}.sessions s JOIN {schema}.users u ON u.id = s.user_id
@@ -21,9 +21,18 @@ statements! {
     list_sessions_of_user: "SELECT {session}, {user} FROM {schema}.sessions s
         JOIN {schema}.users u ON u.id = s.user_id
         WHERE s.user_id = $3 AND s.public_id < $1 ORDER BY s.public_id DESC LIMIT $2";
-    // A disabling under way holds the row: this waits for it and then sees the user disabled.
-    lock_active_user: "SELECT 1 AS active FROM {schema}.users WHERE id = $1 AND state = 'active' FOR SHARE";
-    take_session: "DELETE FROM {schema}.sessions WHERE digest = $1 RETURNING digest, public_id, user_id, data";
+    // A disabling under way holds the row: this waits for it and then sees the user disabled. Log-ins of one user go one
+    // after another, so that together they open no more sessions than the user may have.
+    lock_active_user: "SELECT 1 AS active FROM {schema}.users WHERE id = $1 AND state = 'active' FOR NO KEY UPDATE";
+    // Those that are too many besides a new one, with the one that it replaces left out.
+    surplus_sessions: "SELECT digest FROM {schema}.sessions WHERE user_id = $1 AND expires_at > $2 AND ends_at > $2
+        AND digest <> $3 ORDER BY last_seen_at DESC, public_id DESC OFFSET $4";
+    knows_agent: "SELECT 1 AS known FROM {schema}.sessions WHERE user_id = $1 AND expires_at > $2 AND ends_at > $2
+        AND user_agent IS NOT DISTINCT FROM $3 LIMIT 1";
+    // Locked in order of the digest, as everywhere.
+    take_sessions: "DELETE FROM {schema}.sessions WHERE digest IN
+        (SELECT digest FROM {schema}.sessions WHERE digest = ANY($1) ORDER BY digest FOR UPDATE)
+        RETURNING digest, public_id, user_id, data";
     insert_session: "INSERT INTO {schema}.sessions (digest, public_id, user_id, created_at, authenticated_at,
         last_seen_at, expires_at, ends_at, sweep_at, remembered, methods, user_agent, device, first_address,
         last_address, data)
@@ -57,8 +66,39 @@ statements! {
     retire_username: "INSERT INTO {schema}.retired_usernames (username, retired_at) VALUES ($1, $2)
         ON CONFLICT DO NOTHING";
     delete_user: "DELETE FROM {schema}.users WHERE id = $1";
-    insert_event: "INSERT INTO {schema}.audit_events (at, kind, actor, user_id, username, session_id, address, reason)
-        VALUES ($1, $2, $3, $4, $5, $6, $7::text::inet, $8)";
+    insert_event: "INSERT INTO {schema}.audit_events (at, kind, actor, user_id, username, session_id, address, reason,
+        device, successor_id) VALUES ($1, $2, $3, $4, $5, $6, $7::text::inet, $8, $9, $10)";
+    // Only rows that count the attempt come back. A row that would refuse for longer than it ever may was written by a clock
+    // that went wrong, and begins anew.
+    count_attempt: "INSERT INTO {schema}.throttle_cells AS t (bucket, free_at, clear_at, user_id)
+        SELECT c.bucket, c.free_at, c.clear_at, c.user_id
+        FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::uuid[])
+            AS c(bucket, free_at, clear_at, user_id) ORDER BY c.bucket
+        ON CONFLICT (bucket) DO UPDATE SET
+            free_at = CASE WHEN t.free_at > $5 THEN EXCLUDED.free_at
+                ELSE GREATEST(t.free_at + (EXCLUDED.clear_at - $5), EXCLUDED.free_at) END,
+            clear_at = CASE WHEN t.free_at > $5 THEN EXCLUDED.clear_at
+                ELSE GREATEST(t.clear_at, $5) + (EXCLUDED.clear_at - $5) END,
+            banned_at = CASE WHEN t.free_at > $5 OR t.clear_at + (EXCLUDED.clear_at - $5) <= $5 THEN NULL
+                ELSE t.banned_at END
+            WHERE t.free_at <= $5 OR t.free_at > $5 + 2 * (EXCLUDED.clear_at - $5)
+        RETURNING bucket";
+    find_cells: "SELECT bucket, free_at, banned_at FROM {schema}.throttle_cells WHERE bucket = ANY($1)";
+    begin_ban: "UPDATE {schema}.throttle_cells SET banned_at = $2
+        WHERE bucket = $1 AND banned_at IS NULL AND free_at > $2 RETURNING bucket";
+    give_back: "WITH held AS (SELECT bucket FROM {schema}.throttle_cells WHERE bucket = ANY($1) ORDER BY bucket FOR UPDATE)
+        UPDATE {schema}.throttle_cells t SET free_at = t.free_at - c.micros * interval '1 microsecond',
+            clear_at = t.clear_at - c.micros * interval '1 microsecond'
+        FROM held JOIN unnest($1::text[], $2::bigint[]) AS c(bucket, micros) ON c.bucket = held.bucket
+        WHERE t.bucket = held.bucket";
+    list_bans: "SELECT t.bucket, t.free_at, t.banned_at, t.user_id, u.username FROM {schema}.throttle_cells t
+        LEFT JOIN {schema}.users u ON u.id = t.user_id
+        WHERE t.free_at > $1 AND t.bucket > $2 ORDER BY t.bucket LIMIT $3";
+    lift_bans: "DELETE FROM {schema}.throttle_cells WHERE bucket IN (SELECT bucket FROM {schema}.throttle_cells
+        WHERE ($1::uuid IS NULL OR user_id = $1) AND ($2::text[] IS NULL OR bucket = ANY($2)) ORDER BY bucket FOR UPDATE)
+        RETURNING bucket";
+    forget_cells: "DELETE FROM {schema}.throttle_cells WHERE bucket IN (SELECT bucket FROM {schema}.throttle_cells
+        WHERE clear_at <= $1 AND (banned_at IS NULL OR clear_at <= $2) LIMIT $3 FOR UPDATE SKIP LOCKED) RETURNING bucket";
     list_events: "SELECT {event} FROM {schema}.audit_events e ORDER BY e.id DESC LIMIT $1";
     list_events_of_user: "SELECT {event} FROM {schema}.audit_events e WHERE e.user_id = $2 ORDER BY e.id DESC LIMIT $1";
     now: "SELECT clock_timestamp() AS now";

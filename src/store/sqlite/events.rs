@@ -18,7 +18,9 @@ pub(super) async fn write(store: &Sqlite, work: &mut Begun, event: &Event) -> Re
         .bind(event.username.as_deref())
         .bind(event.session.map(|session| session.0))
         .bind(event.address.map(|address| address.to_string()))
-        .bind(event.reason);
+        .bind(event.reason)
+        .bind(event.device.as_deref())
+        .bind(event.successor.map(|session| session.0));
     work.rows(TABLE, statement).await.map(drop)
 }
 

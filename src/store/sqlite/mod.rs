@@ -4,9 +4,11 @@ mod browsers;
 mod events;
 mod file;
 mod migrate;
+mod openings;
 mod rows;
 mod sessions;
 mod statements;
+mod throttles;
 mod users;
 
 use super::Call;
@@ -17,6 +19,7 @@ use super::StoreError;
 use super::columns;
 use super::pool::Pool;
 use super::records::{Counts, Credentials, Ended, Found, NewUser, RecordedEvent, UserChange, Which};
+use super::throttles::{Admission, Ban, Cell, WhichBans};
 use super::work;
 use super::work::Work;
 use super::work::within;
@@ -195,8 +198,8 @@ impl Store for Sqlite {
     fn name_device<'a>(&'a self, digest: &'a Digest, name: &'a str, event: Event) -> Call<'a, bool> {
         within(self.limit, browsers::name_device(self, digest, name, event))
     }
-    fn open_session(&self, new: NewSession, event: Event) -> Call<'_, Option<Ended>> {
-        within(self.limit, sessions::open(self, new, event))
+    fn open_session(&self, new: NewSession, event: Event) -> Call<'_, Vec<Ended>> {
+        within(self.limit, openings::open(self, new, event))
     }
     fn end_sessions(&self, which: Which, event: Event) -> Call<'_, Vec<Ended>> {
         within(self.limit, async move { sessions::end(self, &which, event).await })
@@ -235,6 +238,24 @@ impl Store for Sqlite {
     }
     fn list_events(&self, user: Option<UserId>, limit: u32) -> Call<'_, Vec<RecordedEvent>> {
         within(self.limit, events::list(self, user, limit))
+    }
+    fn admit<'a>(&'a self, cells: &'a [Cell], now: Timestamp, ban: &'a Event) -> Call<'a, Admission> {
+        within(self.limit, throttles::admit(self, cells, now, ban))
+    }
+    fn give_back<'a>(&'a self, cells: &'a [Cell]) -> Call<'a, ()> {
+        within(self.limit, throttles::give_back(self, cells))
+    }
+    fn free_at<'a>(&'a self, bucket: &'a str) -> Call<'a, Option<Timestamp>> {
+        within(self.limit, throttles::free_at(self, bucket))
+    }
+    fn list_bans<'a>(&'a self, now: Timestamp, after: Option<&'a str>, limit: u32) -> Call<'a, Vec<Ban>> {
+        within(self.limit, throttles::list(self, now, after, limit))
+    }
+    fn lift_bans<'a>(&'a self, which: &'a WhichBans, event: &'a Event) -> Call<'a, Vec<String>> {
+        within(self.limit, throttles::lift(self, which, event))
+    }
+    fn forget_cells(&self, now: Timestamp, limit: u32) -> Call<'_, u64> {
+        within(self.limit, throttles::forget(self, now, limit))
     }
     /// The machine's clock: the file has none.
     fn now(&self) -> Call<'_, Timestamp> {

@@ -7,12 +7,13 @@ use crate::store::columns;
 use crate::store::records::Ended;
 use crate::store::records::Found;
 use crate::store::records::RecordedEvent;
+use crate::store::throttles::Ban;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-fn at(row: &SqliteRow, column: &str) -> Result<Timestamp, sqlx::Error> {
+pub(super) fn at(row: &SqliteRow, column: &str) -> Result<Timestamp, sqlx::Error> {
     row.try_get(column).map(Timestamp::from_micros)
 }
 
@@ -74,5 +75,20 @@ pub(super) fn event(row: &SqliteRow) -> Result<RecordedEvent, sqlx::Error> {
         session: row.try_get::<Option<Uuid>, _>("session_id")?.map(PublicId),
         address: columns::address(row.try_get("address")?)?,
         reason: row.try_get("reason")?,
+        device: row.try_get("device")?,
+        successor: row.try_get::<Option<Uuid>, _>("successor_id")?.map(PublicId),
+    })
+}
+
+pub(super) fn ban(row: &SqliteRow) -> Result<Ban, sqlx::Error> {
+    Ok(Ban {
+        bucket: row.try_get("bucket")?,
+        user: row.try_get::<Option<Uuid>, _>("user_id")?.map(UserId),
+        username: row
+            .try_get::<Option<&str>, _>("username")?
+            .map(columns::username)
+            .transpose()?,
+        since: row.try_get::<Option<i64>, _>("banned_at")?.map(Timestamp::from_micros),
+        until: at(row, "free_at")?,
     })
 }

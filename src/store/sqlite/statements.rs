@@ -4,7 +4,8 @@ const SESSION: &str = "s.digest, s.public_id, s.user_id, s.created_at, s.authent
     s.ends_at, s.remembered, s.methods, s.user_agent, s.device, s.first_address, s.last_address, s.data";
 const USER: &str = "u.id, u.username, u.email, u.email_verified, u.name, u.groups, u.state, \
     u.created_at AS user_created_at";
-const EVENT: &str = "e.at, e.kind, e.actor, e.user_id, e.username, e.session_id, e.address, e.reason";
+const EVENT: &str =
+    "e.at, e.kind, e.actor, e.user_id, e.username, e.session_id, e.address, e.reason, e.device, e.successor_id";
 
 statements! {
     find_session: "SELECT {session}, {user} FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.digest = $1";
@@ -18,6 +19,10 @@ statements! {
     list_sessions_of_user: "SELECT {session}, {user} FROM sessions s JOIN users u ON u.id = s.user_id
         WHERE s.user_id = $3 AND s.public_id < $1 ORDER BY s.public_id DESC LIMIT $2";
     active_user: "SELECT 1 AS active FROM users WHERE id = $1 AND state = 'active'";
+    surplus_sessions: "SELECT digest FROM sessions WHERE user_id = $1 AND expires_at > $2 AND ends_at > $2
+        AND digest <> $3 ORDER BY last_seen_at DESC, public_id DESC LIMIT -1 OFFSET $4";
+    knows_agent: "SELECT 1 AS known FROM sessions WHERE user_id = $1 AND expires_at > $2 AND ends_at > $2
+        AND user_agent IS $3 LIMIT 1";
     take_session: "DELETE FROM sessions WHERE digest = $1 RETURNING digest, public_id, user_id, data";
     insert_session: "INSERT INTO sessions (digest, public_id, user_id, created_at, authenticated_at, last_seen_at,
         expires_at, ends_at, sweep_at, remembered, methods, user_agent, device, first_address, last_address, data)
@@ -43,8 +48,29 @@ statements! {
         groups = COALESCE($4, groups) WHERE id = $1";
     retire_username: "INSERT INTO retired_usernames (username, retired_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
     delete_user: "DELETE FROM users WHERE id = $1";
-    insert_event: "INSERT INTO audit_events (at, kind, actor, user_id, username, session_id, address, reason)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    insert_event: "INSERT INTO audit_events (at, kind, actor, user_id, username, session_id, address, reason,
+        device, successor_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    // A row comes back only when it counts the attempt. One that would refuse for longer than it ever may was written by a
+    // clock that went wrong, and begins anew.
+    count_attempt: "INSERT INTO throttle_cells AS t (bucket, free_at, clear_at, user_id) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (bucket) DO UPDATE SET
+            free_at = iif(t.free_at > $5, excluded.free_at, max(t.free_at + (excluded.clear_at - $5), excluded.free_at)),
+            clear_at = iif(t.free_at > $5, excluded.clear_at, max(t.clear_at, $5) + (excluded.clear_at - $5)),
+            banned_at = iif(t.free_at > $5 OR t.clear_at + (excluded.clear_at - $5) <= $5, NULL, t.banned_at)
+            WHERE t.free_at <= $5 OR t.free_at > $5 + 2 * (excluded.clear_at - $5)
+        RETURNING bucket";
+    find_cell: "SELECT free_at, banned_at FROM throttle_cells WHERE bucket = $1";
+    begin_ban: "UPDATE throttle_cells SET banned_at = $2
+        WHERE bucket = $1 AND banned_at IS NULL AND free_at > $2 RETURNING bucket";
+    give_back: "UPDATE throttle_cells SET free_at = free_at - $2, clear_at = clear_at - $2 WHERE bucket = $1";
+    list_bans: "SELECT t.bucket, t.free_at, t.banned_at, t.user_id, u.username FROM throttle_cells t
+        LEFT JOIN users u ON u.id = t.user_id
+        WHERE t.free_at > $1 AND t.bucket > $2 ORDER BY t.bucket LIMIT $3";
+    lift_bans_of_user: "DELETE FROM throttle_cells WHERE user_id = $1 RETURNING bucket";
+    lift_ban: "DELETE FROM throttle_cells WHERE bucket = $1 RETURNING bucket";
+    lift_all_bans: "DELETE FROM throttle_cells RETURNING bucket";
+    forget_cells: "DELETE FROM throttle_cells WHERE bucket IN
+        (SELECT bucket FROM throttle_cells WHERE clear_at <= $1 AND (banned_at IS NULL OR clear_at <= $2) LIMIT $3) RETURNING bucket";
     list_events: "SELECT {event} FROM audit_events e ORDER BY e.id DESC LIMIT $1";
     list_events_of_user: "SELECT {event} FROM audit_events e WHERE e.user_id = $2 ORDER BY e.id DESC LIMIT $1";
     data_version: "PRAGMA data_version";

@@ -50,7 +50,7 @@ pub async fn crowd<'a>(place: &'a Place, gateway: &'a Gateway, count: usize) -> 
 /// than the configuration has.
 pub async fn many_at_once(place: &Place) {
     let (one, two) = (place.start(), place.start());
-    let known = crowd(place, &one, 24).await;
+    let known = crowd(place, &one, 10).await; // as many as one user may have, and more than the pool
     let mut browsers = Vec::new();
     for browser in &known {
         let mut other = place.browser(&two).await;

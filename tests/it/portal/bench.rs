@@ -168,10 +168,10 @@ impl Store for FakeStore {
         })
     }
 
-    fn open_session(&self, new: NewSession, event: Event) -> Call<'_, Option<Ended>> {
+    fn open_session(&self, new: NewSession, event: Event) -> Call<'_, Vec<Ended>> {
         Box::pin(async move {
             self.up()?;
-            let replaced = self.ends(|session| Some(session.digest) == new.replaces).pop();
+            let replaced = self.ends(|session| Some(session.digest) == new.replaces);
             self.rows.lock().unwrap().insert(new.session.digest, new.session);
             self.events.lock().unwrap().push(event);
             Ok(replaced)
@@ -211,6 +211,30 @@ impl Store for FakeStore {
             self.events.lock().unwrap().push(event);
             Ok(())
         })
+    }
+
+    fn admit<'a>(&'a self, _: &'a [Cell], _: Timestamp, _: &'a Event) -> Call<'a, Admission> {
+        Box::pin(async { self.up().map(|()| Admission::Admitted) })
+    }
+
+    fn give_back<'a>(&'a self, _: &'a [Cell]) -> Call<'a, ()> {
+        Box::pin(async { self.up() })
+    }
+
+    fn free_at<'a>(&'a self, _: &'a str) -> Call<'a, Option<Timestamp>> {
+        Box::pin(async { self.up().map(|()| None) })
+    }
+
+    fn list_bans<'a>(&'a self, _: Timestamp, _: Option<&'a str>, _: u32) -> Call<'a, Vec<Ban>> {
+        Box::pin(async { self.up().map(|()| Vec::new()) })
+    }
+
+    fn lift_bans<'a>(&'a self, _: &'a WhichBans, _: &'a Event) -> Call<'a, Vec<String>> {
+        Box::pin(async { self.up().map(|()| Vec::new()) })
+    }
+
+    fn forget_cells(&self, _: Timestamp, _: u32) -> Call<'_, u64> {
+        Box::pin(async { self.up().map(|()| 0) })
     }
 
     fn now(&self) -> Call<'_, Timestamp> {
@@ -285,6 +309,8 @@ fn session_settings() -> portcullis::session::Settings {
         idle_timeout: Duration::from_hours(12),
         lifetime: Duration::from_hours(7 * 24),
         remember_lifetime: Duration::from_hours(30 * 24),
+        max_per_user: None,
+        when_full: WhenFull::EndOldest,
         cache: CacheSettings {
             capacity: 1000,
             max_age: Duration::from_secs(30),

@@ -10,6 +10,8 @@ pub async fn an_event_comes_back_as_it_was_written(opened: &Opened) {
         session: Some(session(&ann).public_id),
         address: Some("2001:db8::1".parse().unwrap()),
         reason: Some("wrong_password"),
+        device: Some("Firefox on Linux".to_owned()),
+        successor: Some(session(&ann).public_id),
         ..Event::new(NOON.plus(Duration::from_micros(7)), EventKind::LoginFailed, "system")
     };
     opened.store.record(full.clone()).await.unwrap();
@@ -27,9 +29,10 @@ pub async fn an_event_comes_back_as_it_was_written(opened: &Opened) {
         (full.user, &full.username, full.session)
     );
     assert_eq!((read.address, read.reason.as_deref()), (full.address, full.reason));
+    assert_eq!((&read.device, read.successor), (&full.device, full.successor));
     assert_eq!((bare.kind.as_str(), bare.actor.as_str()), ("session_conflict", "tests"));
     assert!(bare.user.is_none() && bare.username.is_none() && bare.session.is_none());
-    assert!(bare.address.is_none() && bare.reason.is_none());
+    assert!(bare.address.is_none() && bare.reason.is_none() && bare.device.is_none() && bare.successor.is_none());
 }
 
 pub async fn events_are_listed_newest_first_of_one_user_or_all(opened: &Opened) {

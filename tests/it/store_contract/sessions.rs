@@ -65,7 +65,7 @@ pub async fn a_log_in_ends_the_session_it_replaces(opened: &Opened) {
         .store
         .open_session(replacing(&new, old.digest), event(EventKind::LoginSucceeded))
         .await;
-    let replaced = replaced.unwrap().unwrap();
+    let replaced = replaced.unwrap().remove(0);
     assert_eq!(
         (replaced.digest, replaced.public_id, replaced.user),
         (old.digest, old.public_id, ann.id)
@@ -94,7 +94,7 @@ pub async fn data_is_carried_over_for_the_same_user_only(opened: &Opened) {
         .open_session(replacing(&third, second.digest), login())
         .await
         .unwrap();
-    assert_eq!(replaced.unwrap().user, ann.id);
+    assert_eq!(replaced[0].user, ann.id);
     let of_another = opened.store.find_session(&third.digest).await.unwrap().unwrap();
     assert_eq!(of_another.session.data, None);
 }
@@ -108,7 +108,7 @@ pub async fn a_replaced_session_that_is_gone_is_no_error(opened: &Opened) {
         .store
         .open_session(replacing(&new, gone), event(EventKind::LoginSucceeded))
         .await;
-    assert!(opening.unwrap().is_none());
+    assert!(opening.unwrap().is_empty());
     assert!(opened.store.find_session(&new.digest).await.unwrap().is_some());
 }
 
@@ -126,10 +126,7 @@ pub async fn nobody_opens_a_session_for_a_disabled_or_missing_user(opened: &Open
         .unwrap();
     for nobody in [&ann, &stranger] {
         let new = session(nobody);
-        let opening = NewSession {
-            session: new.clone(),
-            replaces: None,
-        };
+        let opening = NewSession::of(new.clone());
         let refused = opened
             .store
             .open_session(opening, event(EventKind::LoginSucceeded))
@@ -261,8 +258,8 @@ pub async fn sessions_that_are_over_are_not_counted(opened: &Opened) {
 
 fn replacing(session: &Session, old: Digest) -> NewSession {
     NewSession {
-        session: session.clone(),
         replaces: Some(old),
+        ..NewSession::of(session.clone())
     }
 }
 

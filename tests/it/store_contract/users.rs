@@ -241,10 +241,7 @@ pub async fn a_disabling_under_way_is_not_overtaken_by_a_log_in(opened: &Opened)
             state: Some(UserState::Disabled),
             ..UserChange::default()
         };
-        let new = NewSession {
-            session: session(&ann),
-            replaces: None,
-        };
+        let new = NewSession::of(session(&ann));
         let beside = opened.beside().await;
         let (disabled, _) = tokio::join!(
             opened

@@ -240,8 +240,8 @@ async fn a_call_that_nobody_waits_for_is_rolled_back_whole() {
     let locked = lock(&url, "audit_events").await;
     let new = session(&ann);
     let opening = NewSession {
-        session: new.clone(),
         replaces: Some(old.digest),
+        ..NewSession::of(new.clone())
     };
     // The old session is deleted and the new one inserted by then; the event cannot be written.
     let call = opened.store.open_session(opening, event(EventKind::LoginSucceeded));
@@ -333,7 +333,10 @@ async fn gateways_that_start_together_migrate_once() {
         panic!("not Postgres")
     };
     assert_eq!(
-        Postgres::shared().sql(&url, &format!("SELECT count(*) FROM {SCHEMA}.schema_versions")),
-        "1"
+        Postgres::shared().sql(
+            &url,
+            &format!("SELECT count(*) - count(DISTINCT version), min(version) FROM {SCHEMA}.schema_versions")
+        ),
+        "0|1"
     );
 }

@@ -40,10 +40,7 @@ async fn a_log_in_that_comes_during_a_disabling_is_refused() {
     until_waiting(&url, "1").await;
     let (store, new) = (Arc::clone(&opened.store), session(&ann));
     let opening = tokio::spawn(async move {
-        let new = NewSession {
-            session: new,
-            replaces: None,
-        };
+        let new = NewSession::of(new);
         store.open_session(new, event(EventKind::LoginSucceeded)).await
     });
     until_waiting(&url, "2").await;
@@ -63,10 +60,7 @@ async fn a_disabling_that_comes_during_a_log_in_ends_its_session() {
     let locked = lock(&url, "audit_events").await;
     let (store, new) = (Arc::clone(&opened.store), session(&ann));
     let opening = tokio::spawn(async move {
-        let new = NewSession {
-            session: new,
-            replaces: None,
-        };
+        let new = NewSession::of(new);
         store.open_session(new, event(EventKind::LoginSucceeded)).await
     });
     until_waiting(&url, "1").await;

@@ -69,9 +69,10 @@ async fn asking_what_is_due_makes_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let settings = sqlite_settings(&folder.path().join("data/portcullis.db"));
     let store = open(&settings, Role::Migration, Clock::system()).await.unwrap();
-    assert_eq!(store.migrate(true).await.unwrap().len(), 1);
+    let due = store.migrate(true).await.unwrap();
+    assert!(!due.is_empty());
     assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none());
-    assert_eq!(store.migrate(false).await.unwrap().len(), 1);
+    assert_eq!(store.migrate(false).await.unwrap(), due);
     assert!(store.migrate(true).await.unwrap().is_empty());
 }
 

@@ -153,10 +153,7 @@ pub async fn add(store: &dyn Store, user: &User) {
 
 /// Opens `session` without replacing another.
 pub async fn open_session(store: &dyn Store, session: &Session) {
-    let new = NewSession {
-        session: session.clone(),
-        replaces: None,
-    };
+    let new = NewSession::of(session.clone());
     let opened = store.open_session(new, event(EventKind::LoginSucceeded)).await;
-    assert!(opened.expect("a session is opened").is_none());
+    assert!(opened.expect("a session is opened").is_empty());
 }
