@@ -258,7 +258,9 @@ fn sources(under: &str) -> Vec<Source> {
             if is_source(Some(&entry)) {
                 let path = entry.path();
                 let text = std::fs::read_to_string(&path).expect("the sources can be read");
-                let tests_only = path.file_stem().is_some_and(|stem| stem == "tests");
+                let tests_only = path
+                    .file_stem()
+                    .is_some_and(|stem| stem == "tests" || stem == "testing");
                 let code = if tests_only {
                     String::new()
                 } else {

@@ -17,6 +17,7 @@ mod migrate;
 mod output;
 mod password;
 mod place;
+mod progress;
 mod quick;
 mod run;
 mod secret;

@@ -3,10 +3,14 @@
 use super::failure::Wrong;
 use super::output;
 use super::place::{Desk, Place};
+use super::progress::Progress;
 use crate::model::Event;
 use crate::model::EventKind;
 use crate::model::PublicId;
 use crate::model::Timestamp;
+use crate::session::SweepScope;
+use crate::session::Swept;
+use crate::session::sweep_store;
 use crate::store::Found;
 use crate::store::Which;
 use anyhow::{Context, Result, bail};
@@ -24,6 +28,8 @@ pub(super) enum Command {
     Show(Show),
     /// End one session, all of a user, or all
     End(End),
+    /// Remove every session that is over; a gateway does it by itself now and then
+    Sweep(Place),
 }
 
 #[derive(Args, Debug)]
@@ -70,6 +76,7 @@ pub(super) async fn run(command: Command) -> Result<()> {
         Command::List(options) => list(options).await,
         Command::Show(options) => show(options).await,
         Command::End(options) => end(options).await,
+        Command::Sweep(place) => sweep(place).await,
     }
 }
 
@@ -207,6 +214,26 @@ async fn end(options: End) -> Result<()> {
     }
     let count = output::count(ended.len(), "session");
     output::line(format_args!("{count} ended. {effect}"))
+}
+
+async fn sweep(place: Place) -> Result<()> {
+    let desk = place.open().await?;
+    let progress = Progress::new("expired sessions removed");
+    let swept = sweep_store(&*desk.store, &desk.clock, SweepScope::All, true, |count| {
+        progress.set(count);
+    })
+    .await;
+    drop(progress);
+    let swept = swept?;
+    desk.close().await;
+    let Swept::Removed(removed, took) = swept else {
+        bail!("a gateway is removing expired sessions at this moment; see its log for how many");
+    };
+    if place.json {
+        return output::json(&json!({ "removed": removed, "seconds": took.as_secs_f64() }));
+    }
+    let count = output::count(usize::try_from(removed).unwrap_or(usize::MAX), "expired session");
+    output::line(format_args!("{count} removed."))
 }
 
 fn no_such(id: uuid::Uuid) -> String {

@@ -237,7 +237,7 @@ impl Portal {
             self.clear_cookie(exchange, &mut answer);
         }
         let https = exchange.scheme == Scheme::Https;
-        let life = session.ends_at.since(self.sessions.now());
+        let life = self.sessions.cookie_life(&opened.entry);
         let value = opened.cookie_value.expose_secret();
         let cookie = self.sessions.cookie().set(value, &exchange.host, https, life);
         let Ok(mut cookie) = HeaderValue::try_from(cookie) else {

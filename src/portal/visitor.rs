@@ -92,13 +92,15 @@ impl State {
         }
     }
 
-    fn of(session: &Session, now: Timestamp) -> Self {
+    fn of(live: &Live, now: Timestamp) -> Self {
+        let session = &live.entry.session;
+        let expires_at = live.entry.ends();
         Self {
             word: "active",
             public_id: Some(session.public_id),
-            expires_at: Some(session.expires_at),
+            expires_at: Some(expires_at),
             ends_at: Some(session.ends_at),
-            seconds_left: Some(session.expires_at.min(session.ends_at).since(now).as_secs()),
+            seconds_left: Some(expires_at.since(now).as_secs()),
         }
     }
 }
@@ -152,7 +154,7 @@ impl Portal {
     /// `GET session`: 200 whenever the store could be asked.
     pub(super) async fn session(&self, exchange: &Exchange) -> Answer {
         match self.identify(exchange).await {
-            Identified::Live(live) => json(exchange, &State::of(&live.entry.session, self.sessions.now())),
+            Identified::Live(live) => json(exchange, &State::of(&live, self.sessions.now())),
             Identified::Dead => json(exchange, &State::without_session("expired")),
             Identified::Anonymous => json(exchange, &State::without_session("none")),
             Identified::Conflict => {

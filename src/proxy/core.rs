@@ -1,11 +1,13 @@
 use super::clean::Firewall;
 use super::gate::Pass;
 use super::identity::Profile;
+use super::intake::Arrived;
 use super::intake::Client;
 use super::outgoing::Outgoing;
 use super::own::Refused;
 use super::own::without_body;
 use super::refusal::Refusal;
+use super::renewal::Owed;
 use super::route::Route;
 use super::route::Routes;
 use super::settings::Settings;
@@ -14,6 +16,7 @@ use super::trip::Trip;
 use super::upstream::Upstream;
 use crate::portal;
 use crate::session::CookieSettings;
+use crate::session::Live;
 use crate::session::Local;
 use crate::session::Sessions;
 use crate::telemetry::AccessLog;
@@ -24,6 +27,7 @@ use crate::web::Desk;
 use crate::web::Peer;
 use crate::web::RequestId;
 use crate::web::Scheme;
+use crate::web::cookie_values;
 use http::HeaderName;
 use http::HeaderValue;
 use http::Request;
@@ -171,6 +175,15 @@ impl Core {
 
     pub(super) fn upstream(&self, route: &Route) -> Option<&Upstream> {
         self.upstreams.get(route.settings.upstream?)
+    }
+
+    /// A request of this session goes to its application: a fresh cookie if its browser is owed one.
+    pub(super) fn note_activity(&self, live: &Live, arrived: &Arrived) -> Option<Box<Owed>> {
+        let sessions = &self.shared.around.sessions;
+        sessions.touch(&live.entry, arrived.client.address);
+        let values = cookie_values(arrived.request.headers(), &self.shared.cookie.name);
+        let renewal = sessions.renewal(&live.entry, values);
+        renewal.map(|renewal| Box::new(Owed::new(renewal, &arrived.client)))
     }
 
     /// A new trip. Ids are a random seed, the core and a counter, mixed so that neighbours look nothing alike.

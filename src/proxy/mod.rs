@@ -25,6 +25,7 @@ mod own;
 mod owner;
 mod path;
 mod refusal;
+mod renewal;
 mod route;
 mod settings;
 mod trip;
@@ -68,8 +69,10 @@ use identity::Stamped;
 use intake::Arrived;
 use owner::Owner;
 use path::DecisionPath;
+use renewal::Owed;
 use route::Route;
 use route::Target;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -180,6 +183,10 @@ fn find(core: &Core, arrived: &Arrived) -> Result<Target, Refusal> {
 fn depart(core: &Core, arrived: Arrived, pass: Pass, route: Arc<Route>, trip: &mut Trip) -> Result<Departure, Refusal> {
     let shared = core.shared();
     trip.passes_as(&pass);
+    let cookie = match &pass {
+        Pass::User(live) => core.note_activity(live, &arrived),
+        Pass::Anonymous | Pass::Preflight => None,
+    };
     let cleaned = clean::clean(arrived, pass, &shared.firewall);
     let stamped = identity::stamp(cleaned, &route);
     let Stamped {
@@ -210,8 +217,10 @@ fn depart(core: &Core, arrived: Arrived, pass: Pass, route: Arc<Route>, trip: &m
         on_client,
         hold,
         peer: client.peer,
+        address: client.address,
         entry,
         private,
+        cookie,
     };
     Ok(Departure { sending, back, route })
 }
@@ -229,10 +238,13 @@ struct WayBack {
     on_client: Option<OnUpgrade>,
     hold: Option<UpgradeHold>,
     peer: Rc<Peer>,
+    address: IpAddr,
     /// The session that the request passed with.
     entry: Option<Arc<Entry>>,
     /// Whether the answer is somebody's own.
     private: bool,
+    /// A fresh cookie that the session's browser is owed.
+    cookie: Option<Box<Owed>>,
 }
 
 impl WayBack {
@@ -256,6 +268,9 @@ impl WayBack {
         crate::web::strike(&mut parts.headers, TRANSFER_ENCODING);
         if self.private {
             own::keep_private(&mut parts.headers);
+        }
+        if let Some(cookie) = &self.cookie {
+            cookie.add_to(parts.status, &mut parts.headers, &shared.around.sessions);
         }
         parts.version = Version::HTTP_11;
         let kind = parts.headers.get(CONTENT_TYPE);
@@ -291,6 +306,7 @@ impl WayBack {
             application,
             hold: self.hold,
             session: owner_of(core, self.entry, route).map(Owner::watch),
+            address: self.address,
             stop: shared.stop_streams.clone(),
             open: shared.upgrades.clone(),
             peer: self.peer,

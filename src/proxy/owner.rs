@@ -6,6 +6,7 @@ use super::route::Route;
 use crate::session::Entry;
 use crate::session::OpenStream;
 use crate::session::StreamEnd;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -46,6 +47,16 @@ impl Watched {
     #[must_use]
     pub fn goes_on(&self) -> bool {
         !self.stream.is_over()
+    }
+
+    /// Whether the client's bytes may pass; they are activity of the session.
+    #[must_use]
+    pub fn carries_from(&self, address: IpAddr) -> bool {
+        let carries = self.goes_on();
+        if carries {
+            self.stream.touch(address);
+        }
+        carries
     }
 
     /// Waits until the session is over, or its user no longer meets the rule.

@@ -19,6 +19,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use prometheus_client::metrics::gauge::Gauge;
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -57,6 +58,8 @@ pub struct Tunnel {
     pub hold: Option<UpgradeHold>,
     /// The session it is registered with; `None` for nobody's tunnel.
     pub session: Option<Watched>,
+    /// From where the client's bytes come.
+    pub address: IpAddr,
     /// The process stops and the streams' grace is over.
     pub stop: CancellationToken,
     /// Open tunnels.
@@ -88,6 +91,7 @@ impl Tunnel {
             application,
             hold,
             session,
+            address,
             stop,
             open,
             peer,
@@ -107,7 +111,7 @@ impl Tunnel {
             return;
         };
         let _open = Open::new(&open);
-        relay(client, application, session.as_ref(), &stop).await;
+        relay(client, application, session.as_ref(), address, &stop).await;
         drop(peer);
     }
 }
@@ -128,12 +132,18 @@ async fn why_it_ends(session: Option<&Watched>, stop: &CancellationToken) -> u16
     }
 }
 
-async fn relay(client: Upgraded, application: Upgraded, session: Option<&Watched>, stop: &CancellationToken) {
+async fn relay(
+    client: Upgraded,
+    application: Upgraded,
+    session: Option<&Watched>,
+    address: IpAddr,
+    stop: &CancellationToken,
+) {
     let (mut from_client, mut to_client) = tokio::io::split(TokioIo::new(client));
     let (mut from_application, mut to_application) = tokio::io::split(TokioIo::new(application));
     let (mut up, mut down) = (Direction::new(), Direction::new());
     let code = {
-        let passes = || session.is_none_or(Watched::goes_on);
+        let passes = || session.is_none_or(|session| session.carries_from(address));
         let both = until_both_end(
             copy(&mut from_client, &mut to_application, &mut up, passes),
             copy(&mut from_application, &mut to_client, &mut down, || true),

@@ -100,6 +100,7 @@ impl Cache {
         }
         let stamps = self.stripes.stamp(digest, session.user, answered.before)?;
         let entry = Arc::new(Entry::new(session.clone(), user.clone(), answered.loaded_at, stamps));
+        self.go_on(&entry, Some(known));
         if entry.is_over(now) {
             return Some(Heard::Over(StreamEnd::Expired));
         }

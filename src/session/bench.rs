@@ -8,6 +8,7 @@ use super::SameSite;
 use super::Secure;
 use super::Sessions;
 use super::Settings;
+use super::SweepSettings;
 use super::WhenFull;
 use super::testing::FakeStore;
 use super::testing::IDLE;
@@ -15,6 +16,7 @@ use super::testing::LIFETIME;
 use super::testing::MAX_AGE;
 use super::testing::SHORT;
 use super::testing::START;
+use super::testing::TOUCH;
 use super::testing::user;
 use crate::clock::Clock;
 use crate::model::*;
@@ -23,6 +25,7 @@ use secrecy::ExposeSecret;
 use secrecy::SecretSlice;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A gateway's sessions over a fake store, with a clock that stands still.
 pub(super) struct Bench {
@@ -39,9 +42,14 @@ impl Bench {
 
     /// Another instance over the same store.
     pub(super) fn over(store: Arc<FakeStore>, clock: Clock) -> Self {
+        Self::with(store, clock, settings())
+    }
+
+    /// The same by other settings.
+    pub(super) fn with(store: Arc<FakeStore>, clock: Clock, settings: Settings) -> Self {
         let metrics = Arc::new(Metrics::new());
         let control = tokio::runtime::Handle::current();
-        let sessions = Sessions::new(store.clone(), settings(), clock.clone(), control, Arc::clone(&metrics));
+        let sessions = Sessions::new(store.clone(), settings, clock.clone(), control, Arc::clone(&metrics));
         Self {
             store,
             clock,
@@ -85,7 +93,7 @@ impl Bench {
     }
 }
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     Settings {
         secrets: vec![SecretSlice::from(vec![1; 32])],
         cookie: CookieSettings {
@@ -100,6 +108,12 @@ fn settings() -> Settings {
         remember_lifetime: 4 * LIFETIME,
         max_per_user: None,
         when_full: WhenFull::EndOldest,
+        rolling: true,
+        touch_interval: TOUCH,
+        sweep: SweepSettings {
+            interval: Duration::from_mins(15),
+            at: None,
+        },
         cache: CacheSettings {
             capacity: 1_000,
             max_age: MAX_AGE,

@@ -1,5 +1,7 @@
 use super::CacheSettings;
 use super::Entry;
+use super::activity::Activity;
+use super::activity::Touches;
 use super::load::Flights;
 use super::load::Loaded;
 use super::moment::DatabaseTime;
@@ -67,11 +69,28 @@ pub(super) struct Cache {
     pub(super) metrics: Arc<Metrics>,
     pub(super) flights: Flights,
     pub(super) streams: Streams,
+    pub(super) touches: Touches,
+    pub(super) activity: Activity,
     /// Microseconds for which an answer is believed; switched by the watch.
     bound: AtomicU64,
     entries: moka::future::Cache<Digest, Arc<Entry>>,
     absents: moka::future::Cache<Digest, Absent>,
     hits: Counter,
+}
+
+/// What the cache keeps to besides its own settings.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    /// The longest outage grace of any route: aged answers are kept in memory that long.
+    pub(super) longest_grace: Duration,
+    /// What activity does.
+    pub(super) activity: Activity,
+}
+
+/// Touches that may wait while the store is down, about 120 bytes each: as many as there are sessions to touch, within
+/// reason.
+fn most_waiting(capacity: u64) -> usize {
+    usize::try_from(capacity).unwrap_or(usize::MAX).clamp(1_000, 1_000_000)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,11 +100,11 @@ pub(super) struct Absent {
 }
 
 impl Cache {
-    /// `longest_grace` is the longest outage grace of any route: aged answers are kept in memory that long.
+    /// Empty.
     pub(super) fn new(
         store: Arc<dyn Store>,
         settings: &CacheSettings,
-        longest_grace: Duration,
+        rules: Rules,
         clock: Clock,
         control: tokio::runtime::Handle,
         metrics: Arc<Metrics>,
@@ -98,11 +117,13 @@ impl Cache {
             control,
             flights: Flights::new(&metrics),
             streams: Streams::new(),
+            activity: rules.activity,
+            touches: Touches::new(most_waiting(settings.capacity), rules.activity.apart, &metrics),
             bound: AtomicU64::new(0),
             // Real time, only to give memory back: whether an entry is believed is judged on each hit.
             entries: moka::future::Cache::builder()
                 .max_capacity(settings.capacity)
-                .time_to_live(bound.saturating_add(longest_grace).max(Duration::from_secs(1)))
+                .time_to_live(bound.saturating_add(rules.longest_grace).max(Duration::from_secs(1)))
                 .build(),
             absents: moka::future::Cache::builder()
                 .max_capacity((settings.capacity / 10).clamp(100, 100_000))
@@ -138,7 +159,7 @@ impl Cache {
             Verdict::Moved
         } else if at.now >= session.ends_at || entry.user.state != UserState::Active {
             Verdict::Over
-        } else if session.is_over(at.now) {
+        } else if entry.is_over(at.now) {
             Verdict::Idle
         } else if at.elapsed < entry.loaded_at.saturating_add(self.bound()) {
             Verdict::Fresh

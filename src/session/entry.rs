@@ -1,23 +1,30 @@
 use super::stripes::Stamps;
 use crate::model::Session;
-use crate::model::Timestamp;
 use crate::model::User;
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 /// A session and its user as they were loaded, with what other rooms made of them.
 #[derive(Debug)]
 pub struct Entry {
-    /// The session.
+    /// The session as the row was; [`Entry::ends`] knows of activity since.
     pub session: Session,
     /// Its user.
     pub user: User,
     /// When the store was asked, by [`crate::clock::Clock::elapsed`].
     pub(super) loaded_at: Duration,
     pub(super) stamps: Stamps,
+    /// When the session was last active, in microseconds; ahead of the row while a touch waits.
+    pub(super) seen_at: AtomicI64,
+    /// Its idle end, likewise.
+    pub(super) idle_end: AtomicI64,
+    /// Whether its browser is to get a fresh cookie with the next answer that can carry one.
+    pub(super) renewal_owed: AtomicBool,
     derived: Place,
 }
 
@@ -41,23 +48,15 @@ impl fmt::Debug for Derived {
 impl Entry {
     pub(super) fn new(session: Session, user: User, loaded_at: Duration, stamps: Stamps) -> Self {
         Self {
+            seen_at: AtomicI64::new(session.last_seen_at.as_micros()),
+            idle_end: AtomicI64::new(session.expires_at.as_micros()),
+            renewal_owed: AtomicBool::new(false),
             session,
             user,
             loaded_at,
             stamps,
             derived: OnceLock::new(),
         }
-    }
-
-    /// When the session is over, by what is known here: its idle or its absolute end.
-    #[must_use]
-    pub fn ends(&self) -> Timestamp {
-        self.session.expires_at.min(self.session.ends_at)
-    }
-
-    /// Whether it is over at `now`: exact at the boundary, swept or not.
-    pub(super) fn is_over(&self, now: Timestamp) -> bool {
-        now >= self.ends()
     }
 
     /// What `make` built of this entry under `key`, built at most once per entry and key; keys are unique per process

@@ -130,7 +130,8 @@ impl Cache {
 
     /// Asks until no change came in between, [`TRIES`] times at most. Runs on the control runtime.
     pub(super) async fn load(&self, digest: &Digest) -> Loaded {
-        let mut guess = self.at_hand(digest).await.map(|entry| entry.session.user);
+        let before_this = self.at_hand(digest).await;
+        let mut guess = before_this.as_ref().map(|entry| entry.session.user);
         for _ in 0..TRIES {
             let before = self.stripes.before(digest, guess);
             let loaded_at = self.time.elapsed();
@@ -150,17 +151,29 @@ impl Cache {
             };
             guess = Some(session.user);
             if let Some(stamps) = self.stripes.stamp(digest, session.user, before) {
-                return if session.is_over(self.time.moment().now) {
+                let entry = Entry::new(session, user, loaded_at, stamps);
+                self.go_on(&entry, before_this.as_deref());
+                return if entry.is_over(self.time.moment().now) {
                     Loaded::Absent(Absent {
                         loaded_at,
                         stamps: stamps.absent(),
                     })
                 } else {
-                    Loaded::Found(Arc::new(Entry::new(session, user, loaded_at, stamps)))
+                    Loaded::Found(Arc::new(entry))
                 };
             }
         }
         Loaded::Unavailable
+    }
+
+    /// What the row does not know: activity that waits to be written, and a cookie that is still owed.
+    pub(super) fn go_on(&self, entry: &Entry, before: Option<&Entry>) {
+        if let Some(touch) = self.touches.of(&entry.session.digest) {
+            entry.resume(&touch);
+        }
+        if before.is_some_and(|before| before.renewal_owed.load(Relaxed)) {
+            entry.renewal_owed.store(true, Relaxed);
+        }
     }
 
     async fn query(&self, digest: &Digest) -> Result<Option<Found>, StoreError> {

@@ -1,4 +1,4 @@
-//! Lives of sessions: token and cookie, open, find, end, and the cache in front of the store.
+//! Lives of sessions: token and cookie, open, find, touch, end, sweep, and the cache in front of the store.
 //!
 //! It knows no HTTP beyond the text of `Set-Cookie`, proves nobody's password, and keeps nothing that the store does
 //! not have: every cache may be lost at any moment.
@@ -7,9 +7,11 @@
 //!
 //! What must always hold: three answers, and *could not ask* never becomes *absent*; what was ended is not believed by
 //! anybody who asks after [`Sessions::end`] returned, however late an answer of the store comes (`stripes.rs` has the
-//! argument); a session is over at its end, swept or not; an invented cookie costs no look-up. Every call to the store
-//! runs on the control runtime: a dropped future cancels nothing and loses nothing but its answer.
+//! argument); a session is over at its end, swept or not, and activity never brings it back; an invented cookie costs no
+//! look-up. Every call to the store runs on the control runtime: a dropped future cancels nothing and loses nothing but
+//! its answer.
 
+mod activity;
 mod attend;
 #[cfg(test)]
 mod bench;
@@ -26,6 +28,7 @@ mod open_stream;
 mod secret;
 mod streams;
 mod stripes;
+mod sweep;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -37,12 +40,16 @@ pub use crate::model::WhenFull;
 pub use crate::store::Ended;
 pub use crate::store::Found;
 pub use crate::store::StoreError;
+pub use crate::store::Sweep;
+pub use crate::store::SweepScope;
 pub use crate::store::Which;
+pub use activity::Renewal;
 pub use cookie::{CookieSettings, SameSite, Secure};
 pub use entry::Entry;
 pub use first::Local;
 pub use open_stream::{Changes, OpenStream, StreamEnd};
 pub use secret::{SecretError, load_or_make_secret};
+pub use sweep::{SweepSettings, Swept, sweep_store};
 
 use crate::clock::Clock;
 use crate::model::Digest;
@@ -50,7 +57,9 @@ use crate::model::Timestamp;
 use crate::model::User;
 use crate::store::Store;
 use crate::telemetry::Metrics;
+use activity::Activity;
 use cache::Cache;
+use cache::Rules;
 use choice::Conflicts;
 use secrecy::SecretSlice;
 use std::net::IpAddr;
@@ -66,7 +75,7 @@ pub struct Settings {
     pub secrets: Vec<SecretSlice<u8>>,
     /// The cookie.
     pub cookie: CookieSettings,
-    /// How long a session lives without activity.
+    /// How long a session lives without activity, or after its log-in where activity moves no end.
     pub idle_timeout: Duration,
     /// How long a session lives at most.
     pub lifetime: Duration,
@@ -76,6 +85,13 @@ pub struct Settings {
     pub max_per_user: Option<NonZeroU32>,
     /// What becomes of a log-in that would be one too many.
     pub when_full: WhenFull,
+    /// Whether activity moves the idle end; never past the absolute one, and never that of a remembered session, which is
+    /// its absolute end.
+    pub rolling: bool,
+    /// The least time between two recorded activities of a session; a quarter of the idle timeout where that is shorter.
+    pub touch_interval: Duration,
+    /// When expired sessions are removed.
+    pub sweep: SweepSettings,
     /// The cache.
     pub cache: CacheSettings,
 }
@@ -195,7 +211,11 @@ impl Sessions {
         metrics: Arc<Metrics>,
         longest_grace: Duration,
     ) -> Arc<Self> {
-        let cache = Cache::new(store, &settings.cache, longest_grace, clock, control, metrics);
+        let rules = Rules {
+            longest_grace,
+            activity: Activity::new(&settings),
+        };
+        let cache = Cache::new(store, &settings.cache, rules, clock, control, metrics);
         Arc::new(Self {
             tokens: Tokens::new(&settings.secrets, &settings.cookie.token_prefix),
             cache: Arc::new(cache),

@@ -40,6 +40,11 @@ impl DatabaseTime {
         }
     }
 
+    /// The clock that tells it.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     pub(super) fn elapsed(&self) -> Duration {
         self.clock.elapsed()
     }

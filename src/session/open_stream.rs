@@ -66,6 +66,11 @@ impl OpenStream {
         Arc::clone(&self.standing.borrow().entry)
     }
 
+    /// The same, shown to `look` without a count of its holders.
+    pub(super) fn with_entry<T>(&self, look: impl FnOnce(&Cache, &Entry) -> T) -> T {
+        look(&self.cache, &self.standing.borrow().entry)
+    }
+
     /// Whether the session is known to be over. Asks nobody.
     #[must_use]
     pub fn is_over(&self) -> bool {

@@ -1,7 +1,7 @@
 //! A store for tests that can be late, down, and counts what it is asked.
 
 use super::Entry;
-pub(super) use super::bench::{Bench, logout};
+pub(super) use super::bench::{Bench, logout, settings};
 use super::stripes::Stripes;
 use crate::model::*;
 use crate::store::*;
@@ -15,6 +15,7 @@ use uuid::Uuid;
 pub(super) const START: Timestamp = Timestamp::from_micros(1_769_860_800_000_000);
 pub(super) const IDLE: Duration = Duration::from_hours(12);
 pub(super) const LIFETIME: Duration = Duration::from_hours(7 * 24);
+pub(super) const TOUCH: Duration = Duration::from_mins(1);
 pub(super) const MAX_AGE: Duration = Duration::from_secs(30);
 pub(super) const SHORT: Duration = Duration::from_secs(5);
 pub(super) const NO_GRACE: Duration = Duration::ZERO;
@@ -63,6 +64,9 @@ pub(super) struct FakeStore {
     pub(super) users: Mutex<HashMap<UserId, User>>,
     pub(super) rows: Mutex<HashMap<Digest, Session>>,
     pub(super) events: Mutex<Vec<Event>>,
+    /// Every touch that was to be written, in order.
+    pub(super) touched: Mutex<Vec<Touch>>,
+    pub(super) sweeps: Mutex<Vec<Sweep>>,
     /// Look-ups begun.
     pub(super) lookups: watch::Sender<usize>,
     /// Questions for many sessions begun.
@@ -81,6 +85,8 @@ impl FakeStore {
             users: Mutex::default(),
             rows: Mutex::default(),
             events: Mutex::default(),
+            touched: Mutex::default(),
+            sweeps: Mutex::default(),
             lookups: watch::Sender::new(0),
             batches: watch::Sender::new(0),
             late: watch::Sender::new(false),
@@ -206,6 +212,49 @@ impl Store for FakeStore {
             self.events.lock().unwrap().push(event);
             self.up()?;
             Ok(gone.iter().map(|(_, session)| ended(session)).collect())
+        })
+    }
+
+    fn touch_sessions<'a>(&'a self, touches: &'a [Touch], apart: Duration) -> Call<'a, Vec<Touched>> {
+        Box::pin(async move {
+            self.up()?;
+            self.touched.lock().unwrap().extend_from_slice(touches);
+            let mut rows = self.rows.lock().unwrap();
+            let touch = |touch: &Touch| match rows.get_mut(&touch.digest) {
+                None => Touched::Over,
+                Some(row) if row.is_over(touch.seen_at) || row.expires_at < touch.known_end => Touched::Over,
+                Some(row) if row.last_seen_at.plus(apart) > touch.seen_at => Touched::Known,
+                Some(row) => {
+                    row.last_seen_at = touch.seen_at;
+                    row.last_address = touch.address;
+                    row.expires_at = row.expires_at.max(touch.expires_at.min(row.ends_at));
+                    Touched::Written
+                }
+            };
+            Ok(touches.iter().map(touch).collect())
+        })
+    }
+
+    fn sweep_sessions(&self, _: SweepScope, now: Timestamp, limit: u32) -> Call<'_, Option<u64>> {
+        Box::pin(async move {
+            self.up()?;
+            let mut rows = self.rows.lock().unwrap();
+            let over = rows.extract_if(|_, session| session.is_over(now));
+            Ok(Some(over.take(limit as usize).count() as u64))
+        })
+    }
+
+    fn record_sweep(&self, sweep: Sweep) -> Call<'_, ()> {
+        Box::pin(async move {
+            self.sweeps.lock().unwrap().push(sweep);
+            self.up()
+        })
+    }
+
+    fn last_sweeps(&self, limit: u32) -> Call<'_, Vec<Sweep>> {
+        Box::pin(async move {
+            let sweeps = self.sweeps.lock().unwrap();
+            Ok(sweeps.iter().rev().take(limit as usize).cloned().collect())
         })
     }
 

@@ -46,15 +46,8 @@ impl Tokens {
     pub(super) fn mint(&self) -> Option<(Digest, SecretString)> {
         let mut token = Zeroizing::new([0_u8; TOKEN]);
         getrandom::fill(token.as_mut_slice()).ok()?;
-        let mac = hmac::sign(self.keys.first()?, token.as_slice());
-        let mut raw = Zeroizing::new([0_u8; TOKEN + MAC]);
-        raw[..TOKEN].copy_from_slice(token.as_slice());
-        raw[TOKEN..].copy_from_slice(&mac.as_ref()[..MAC]);
-        // Reserved whole, so that no growing leaves a copy of the token behind.
-        let mut value = String::with_capacity(self.prefix.len() + TEXT);
-        value.push_str(&String::from_utf8_lossy(&self.prefix));
-        URL_SAFE_NO_PAD.encode_string(raw.as_slice(), &mut value);
-        Some((digest_of(&token), SecretString::from(value)))
+        let value = self.sign(&token)?;
+        Some((digest_of(&token), value))
     }
 
     /// The digest of a cookie value that one of our secrets signed. Allocates nothing; a forged value costs no look-up.
@@ -73,6 +66,29 @@ impl Tokens {
             constant_time::verify_slices_are_equal(&expected.as_ref()[..MAC], mac).is_ok()
         };
         self.keys.iter().any(signed_by).then(|| digest_of(token))
+    }
+
+    /// The same token as in `value`, signed with the first secret. `None` when none of them signed `value`.
+    pub(super) fn sign_again(&self, value: &[u8]) -> Option<SecretString> {
+        self.check(value)?;
+        let text = value.strip_prefix(self.prefix.as_slice())?;
+        let mut raw = Zeroizing::new([0_u8; TOKEN + MAC]);
+        URL_SAFE_NO_PAD.decode_slice(text, raw.as_mut_slice()).ok()?;
+        let (token, _) = raw.split_first_chunk::<TOKEN>()?;
+        self.sign(token)
+    }
+
+    /// The whole cookie value of a token. `None` without a secret to sign with.
+    fn sign(&self, token: &[u8; TOKEN]) -> Option<SecretString> {
+        let mac = hmac::sign(self.keys.first()?, token);
+        let mut raw = Zeroizing::new([0_u8; TOKEN + MAC]);
+        raw[..TOKEN].copy_from_slice(token);
+        raw[TOKEN..].copy_from_slice(&mac.as_ref()[..MAC]);
+        // Reserved whole, so that no growing leaves a copy of the token behind.
+        let mut value = String::with_capacity(self.prefix.len() + TEXT);
+        value.push_str(&String::from_utf8_lossy(&self.prefix));
+        URL_SAFE_NO_PAD.encode_string(raw.as_slice(), &mut value);
+        Some(SecretString::from(value))
     }
 
     /// Reads the values of one request's cookies of our name.
@@ -113,7 +129,7 @@ impl Named {
     /// Most sessions looked up for one request.
     const MOST: usize = 4;
     /// Most values whose signature is checked: a head of 64 KiB could hold a thousand.
-    const MOST_VALUES: usize = 32;
+    pub(super) const MOST_VALUES: usize = 32;
 
     pub(super) fn digests(&self) -> &[Digest] {
         &self.digests[..self.count]
@@ -168,6 +184,20 @@ mod tests {
         let (digest, value) = minted(&both);
         assert_eq!(new.check(value.as_bytes()), Some(digest));
         assert_eq!(old.check(value.as_bytes()), None);
+    }
+
+    #[test]
+    fn a_token_is_signed_again_with_the_first_secret_and_stays_the_same() {
+        let old = tokens(&[secret(1)]);
+        let both = tokens(&[secret(2), secret(1)]);
+        let new = tokens(&[secret(2)]);
+        let (digest, value) = minted(&old);
+        let again = both.sign_again(value.as_bytes()).unwrap();
+        assert_ne!(again.expose_secret(), value);
+        assert_eq!(new.check(again.expose_secret().as_bytes()), Some(digest));
+        let same = both.sign_again(again.expose_secret().as_bytes()).unwrap();
+        assert_eq!(same.expose_secret(), again.expose_secret());
+        assert!(new.sign_again(value.as_bytes()).is_none());
     }
 
     #[test]

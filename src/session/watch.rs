@@ -1,5 +1,6 @@
 use super::CacheSettings;
 use super::Sessions;
+use super::activity;
 use super::attend::attend;
 use super::cache::Cache;
 use crate::model::Timestamp;
@@ -24,14 +25,15 @@ const COUNT: Duration = Duration::from_secs(15);
 
 impl Sessions {
     /// Background work, on the control runtime: polls SQLite's `data_version` every 50 ms, keeps the clock's offset to
-    /// the database, counts sessions, attends to open streams. Ends with `stop`. While it does not run, the short bound
-    /// holds.
+    /// the database, writes touches every second, counts sessions, attends to open streams. Ends with `stop`. While it
+    /// does not run, the short bound holds.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
         let cache = &self.cache;
         let work = async {
             tokio::join!(
                 follow(cache, &self.settings.cache),
                 keep_time(cache),
+                write_touches(cache),
                 count(cache),
                 attend(cache)
             )
@@ -131,6 +133,15 @@ pub(super) async fn set_time(cache: &Cache) -> Option<Duration> {
     let heard = cache.time.elapsed();
     cache.time.set(now, asked + heard.saturating_sub(asked) / 2);
     Some(heard)
+}
+
+async fn write_touches(cache: &Cache) {
+    let mut ticks = every(activity::EVERY);
+    loop {
+        ticks.tick().await;
+        // Logged there; what was not written waits for the next round.
+        let _ = cache.write_touches().await;
+    }
 }
 
 async fn count(cache: &Cache) {

@@ -31,6 +31,12 @@ pub(super) const POSTGRES: &[Migration] = &[
         sql: include_str!("../../migrations/postgres/0001_foundation.sql"),
     },
     Migration {
+        version: 2,
+        name: "0002_sweeps",
+        oldest_compatible: 1,
+        sql: include_str!("../../migrations/postgres/0002_sweeps.sql"),
+    },
+    Migration {
         version: 3,
         name: "0003_throttling",
         oldest_compatible: 1,
@@ -44,6 +50,12 @@ pub(super) const SQLITE: &[Migration] = &[
         name: "0001_foundation",
         oldest_compatible: 1,
         sql: include_str!("../../migrations/sqlite/0001_foundation.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "0002_sweeps",
+        oldest_compatible: 1,
+        sql: include_str!("../../migrations/sqlite/0002_sweeps.sql"),
     },
     Migration {
         version: 3,
@@ -82,6 +94,11 @@ mod tests {
             "0001_foundation",
             "452bcef022ebf3fc892ae31471098b37c6384077cb1ec31d6a50725ce44bbe6f",
             "a887257f537d46443e4d7c13ca98414261b41b000e688738cda25a08dc36dca1",
+        ),
+        (
+            "0002_sweeps",
+            "b40dbc002de7130f305219da3213ff7c28f94851efebd69ba4d212fa8e2027fe",
+            "01a6e37eac4de7ca2d8c8c20c9a49d7361f3847a8949f5e903db5714505097f9",
         ),
         (
             "0003_throttling",

@@ -19,7 +19,9 @@ mod postgres;
 mod records;
 mod sqlite;
 mod statements;
+mod sweeps;
 mod throttles;
+mod touches;
 mod work;
 
 pub use error::StoreError;
@@ -27,7 +29,9 @@ pub use open::{Role, describe, open};
 pub use postgres::statements as postgres_statements;
 pub use records::{Counts, Credentials, Ended, Found, NewUser, RecordedEvent, UserChange, Which};
 pub use sqlite::statements as sqlite_statements;
+pub use sweeps::{Sweep, SweepScope};
 pub use throttles::{Admission, Ban, BucketKind, Cell, WhichBans};
+pub use touches::{Touch, Touched};
 
 use crate::model::Digest;
 use crate::model::Event;
@@ -111,6 +115,16 @@ pub trait Store: Send + Sync + 'static {
     /// Deletes sessions and writes `event` in the same transaction, unless nothing was deleted. The event's `session`
     /// and `user` are filled in where exactly one session ended.
     fn end_sessions(&self, which: Which, event: Event) -> Call<'_, Vec<Ended>>;
+    /// Records activity of sessions, each of which is named once, and tells in the same order what became of each. Never
+    /// inserts, moves times forward only, and leaves alone who was active less than `apart` before. Waits for no lock.
+    fn touch_sessions<'a>(&'a self, touches: &'a [Touch], apart: Duration) -> Call<'a, Vec<Touched>>;
+    /// Deletes at most `limit` sessions that are over at `now`, without waiting for those that somebody else holds; how
+    /// many. `None` while another instance sweeps. No event: they were over already.
+    fn sweep_sessions(&self, scope: SweepScope, now: Timestamp, limit: u32) -> Call<'_, Option<u64>>;
+    /// Keeps what a run of the sweep did, and forgets all but the newest 200 runs.
+    fn record_sweep(&self, sweep: Sweep) -> Call<'_, ()>;
+    /// The last runs of the sweep, newest first, at most `limit`.
+    fn last_sweeps(&self, limit: u32) -> Call<'_, Vec<Sweep>>;
     /// Sessions by public id in descending order (newest first), after `after`, at most `limit`, of one user or all,
     /// over or not.
     fn list_sessions(&self, user: Option<UserId>, after: Option<PublicId>, limit: u32) -> Call<'_, Vec<Found>>;

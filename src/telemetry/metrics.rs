@@ -23,6 +23,10 @@ struct LoginResult {
     result: &'static str,
 }
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TouchResult {
+    result: &'static str,
+}
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Level {
     level: &'static str,
 }
@@ -83,6 +87,7 @@ pub struct Metrics {
     sessions: Family<State, Gauge>,
     connections: Family<Listener, Gauge>,
     logins: Family<LoginResult, Counter>,
+    touches: Family<TouchResult, Counter>,
     certificates: Family<Listener, Gauge>,
     /// How long look-ups in the store take.
     pub lookup_duration: Histogram,
@@ -90,6 +95,8 @@ pub struct Metrics {
     pub cache_entries: Gauge,
     /// 1 while changes by other processes are seen, so that cached sessions may be believed for longer.
     pub feed_healthy: Gauge,
+    /// Expired sessions that this process removed.
+    pub swept_sessions: Counter,
     /// Access lines that could not be written.
     pub access_lines_lost: Counter,
     registry: Registry,
@@ -121,6 +128,7 @@ impl Metrics {
             sessions: add(all, "sessions", "Sessions in the store"),
             connections: add(all, "connections", "Connections open"),
             logins: add(all, "logins", "Log-ins by result"),
+            touches: add(all, "touches", "Recorded activity of sessions by result"),
             certificates: add(
                 all,
                 "certificate_expiry_timestamp_seconds",
@@ -129,6 +137,7 @@ impl Metrics {
             lookup_duration,
             cache_entries: add(all, "cache_entries", "Sessions in the shared cache"),
             feed_healthy: add(all, "feed_healthy", "Whether changes by other processes are seen"),
+            swept_sessions: add(all, "swept_sessions", "Expired sessions removed"),
             access_lines_lost: add(all, "access_lines_lost", "Access lines that could not be written"),
             registry,
         };
@@ -152,6 +161,9 @@ impl Metrics {
             "unavailable",
         ] {
             drop(self.login(result));
+        }
+        for result in ["written", "skipped", "ended", "lost"] {
+            drop(self.touch(result));
         }
         for kind in ["upgrade", "events", "body", "portal"] {
             drop(self.stream(kind));
@@ -225,6 +237,13 @@ impl Metrics {
         self.logins.get_or_create_owned(&LoginResult { result })
     }
 
+    /// Touches with `result`: written, skipped (activity as late was recorded already), ended (the session was over by
+    /// then), lost (no room to wait, or given up).
+    #[must_use]
+    pub fn touch(&self, result: &'static str) -> Counter {
+        self.touches.get_or_create_owned(&TouchResult { result })
+    }
+
     /// When the first certificate of a listener ends, in seconds since 1970.
     #[must_use]
     pub fn certificate_expiry(&self, listener: &str) -> Gauge {
@@ -288,6 +307,8 @@ mod tests {
             r#"portcullis_upstream_failures_total{upstream="crm",kind="timeout"} 0"#,
             r#"portcullis_streams_open{kind="upgrade"} 0"#,
             r#"portcullis_logins_total{result="failed"} 0"#,
+            r#"portcullis_touches_total{result="written"} 0"#,
+            "portcullis_swept_sessions_total 0",
             r#"portcullis_certificate_expiry_timestamp_seconds{listener="a"} 0"#,
             r#"portcullis_build_info{version=""#,
         ] {

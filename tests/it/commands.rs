@@ -114,7 +114,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_right() {
     for later in ["reload", "source", "ban", "audit", "admin"] {
         folder.run_bare(&[later], "").fails(2, &["unrecognized subcommand"]);
     }
-    for later in ["stats", "sweep", "import"] {
+    for later in ["stats", "import"] {
         folder
             .run_bare(&["session", later], "")
             .fails(2, &["unrecognized subcommand"]);

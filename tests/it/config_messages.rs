@@ -114,9 +114,6 @@ fn unknown_keys_get_the_nearest_known_one() {
 #[test]
 fn features_that_come_later_are_refused_by_name() {
     assert_snapshot!(told_of_tables(&[
-        "[session]\nrolling = true",
-        "[session]\ntouch_interval = \"60s\"",
-        "[session]\nsweep_interval = \"15m\"\nsweep_at = \"03:00\"",
         "[portal]\nhost = \"login.example.com\"\npublic_url = \"https://a.example\"\nregistration = true",
         "[admin]\ntoken = \"very secret token\"\ngroup = \"admins\"",
         "max_auth_age = \"15m\"\nrate_limit = { per = \"user\" }\nsessions = [\"native\", \"crm\"]\nidentity = \"grafana\"",
@@ -260,6 +257,7 @@ fn lifetimes_are_in_order() {
         "[session]\nidle_timeout = \"8d\"",
         "[session]\nlifetime = \"31d\"",
         "[session]\nremember_lifetime = \"1d\"",
+        "[session]\ntouch_interval = \"0s\"\nsweep_interval = \"2d\"\nsweep_at = \"3:00\"",
         "[cache]\nmax_age = \"2s\"",
         "[limits]\nheader_bytes = \"4KiB\"",
     ]));

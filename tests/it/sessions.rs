@@ -4,7 +4,8 @@ use crate::support::store::{Opened, add, event, on_postgres, on_sqlite, user};
 use portcullis::clock::Clock;
 use portcullis::model::EventKind;
 use portcullis::session::{
-    CacheSettings, CookieSettings, Identified, Local, Login, SameSite, Secure, Sessions, Settings, WhenFull, Which,
+    CacheSettings, CookieSettings, Identified, Local, Login, SameSite, Secure, Sessions, Settings, SweepSettings,
+    WhenFull, Which,
 };
 use portcullis::store::Store;
 use portcullis::telemetry::Metrics;
@@ -32,6 +33,12 @@ fn sessions(store: Arc<dyn Store>, max_age: Duration, max_age_without_feed: Dura
         remember_lifetime: Duration::from_hours(48),
         max_per_user: None,
         when_full: WhenFull::EndOldest,
+        rolling: true,
+        touch_interval: Duration::from_mins(1),
+        sweep: SweepSettings {
+            interval: Duration::from_mins(15),
+            at: None,
+        },
         cache: CacheSettings {
             capacity: 1_000,
             max_age,

@@ -6,7 +6,9 @@ mod events;
 mod openings;
 mod schema;
 mod sessions;
+mod sweeps;
 mod throttles;
+mod touches;
 mod users;
 
 /// Runs each rule with a fresh store of each engine.
@@ -66,6 +68,23 @@ contract! {
         a_ban_that_is_over_is_remembered_for_a_while
         a_clock_that_went_wrong_locks_nobody_out
         of_many_at_once_as_many_are_counted_as_may_be
+    }
+    touches {
+        a_touch_moves_the_idle_end_and_writes_when_and_from_where
+        a_touch_moves_times_forward_only
+        touches_of_several_instances_are_one_in_an_interval
+        a_touch_never_moves_an_end_past_the_absolute_one
+        activity_just_before_the_end_counts_and_at_the_end_does_not
+        an_end_that_was_brought_forward_stays
+        a_touch_brings_no_ended_session_back
+        touches_are_answered_in_their_order
+    }
+    sweeps {
+        a_thorough_sweep_removes_exactly_what_is_over
+        a_due_sweep_leaves_what_ended_within_the_hour_and_nothing_older
+        a_sweep_takes_no_more_than_it_is_told
+        a_session_that_activity_moved_on_is_not_swept
+        the_last_sweeps_are_kept_newest_first_and_not_for_ever
     }
     users {
         a_user_comes_back_as_they_were_added

@@ -83,6 +83,12 @@ pub(super) fn session(draft: &mut Draft<'_>, store: &store::Settings) -> session
             Some("refuse") => WhenFull::Refuse,
             _ => WhenFull::EndOldest,
         },
+        rolling: section.flag("rolling"),
+        touch_interval: section.span("touch_interval"),
+        sweep: session::SweepSettings {
+            interval: section.span("sweep_interval"),
+            at: section.text("sweep_at").and_then(|text| shape::time_of_day(text).ok()),
+        },
         cache: session::CacheSettings {
             capacity: cache.number("capacity").unwrap_or(1_000_000),
             max_age: cache.span("max_age"),

@@ -169,7 +169,7 @@ static SESSION: Table = Table {
                 least: SECOND,
                 most: days(3650),
             },
-            "How long a session lives after its log-in, until activity moves it on (see rolling); not for remembered ones.",
+            "How long a session lives without activity; with rolling = false, after its log-in. Not for remembered ones.",
         )
         .default("\"12h\""),
         Key::new(
@@ -192,10 +192,37 @@ static SESSION: Table = Table {
         .default("\"30d\""),
         Key::new(
             "rolling",
-            Kind::OnlyFlag(false),
-            "Whether activity moves the idle end; true is not available yet.",
+            Kind::Flag,
+            "Whether activity (a forwarded request, client bytes in a WebSocket) moves the idle end to idle_timeout from \
+             then, never past the lifetime. Users who asked to be remembered stay for remember_lifetime either way.",
         )
-        .default("false"),
+        .default("true"),
+        Key::new(
+            "touch_interval",
+            Kind::Span {
+                least: SECOND,
+                most: HOUR,
+            },
+            "The least time between two writes of a session's last activity; at most a quarter of idle_timeout is used. \
+             A crash, or another instance, may end a session earlier by this much.",
+        )
+        .default("\"60s\""),
+        Key::new(
+            "sweep_interval",
+            Kind::Span {
+                least: SECOND,
+                most: DAY,
+            },
+            "How often expired sessions are removed, by one instance at a time; they are refused from their end on, \
+             removed or not.",
+        )
+        .default("\"15m\""),
+        Key::new(
+            "sweep_at",
+            Kind::One(&shape::TIME_OF_DAY),
+            "The time of day, in UTC, of one more sweep that also removes what has just expired.",
+        )
+        .example("\"03:00\""),
         Key::new(
             "token_prefix",
             Kind::One(&shape::TOKEN_PREFIX),
@@ -221,9 +248,6 @@ static SESSION: Table = Table {
              answers 409 until the user signs out elsewhere.",
         )
         .default("\"end_oldest\""),
-        Key::later("touch_interval"),
-        Key::later("sweep_interval"),
-        Key::later("sweep_at"),
     ],
 };
 

@@ -97,6 +97,25 @@ pub(super) fn check_rate(text: &str) -> Result<(), Mistake> {
     rate(text).map(drop)
 }
 
+/// Hours and minutes since midnight: "03:00".
+pub fn time_of_day(text: &str) -> Result<Duration, Mistake> {
+    let number = |part: &str, most: u64| {
+        let digits = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
+        part.parse::<u64>().ok().filter(|number| digits && *number <= most)
+    };
+    let parts = text.split_once(':');
+    let parts = parts.and_then(|(hours, minutes)| Some((number(hours, 23)?, number(minutes, 59)?)));
+    let (hours, minutes) = parts.ok_or_else(|| {
+        let hint = "write hours and minutes, in UTC: \"03:00\", \"23:30\"";
+        Mistake::new("is not a time of day", hint)
+    })?;
+    Ok(Duration::from_mins(hours * 60 + minutes))
+}
+
+pub fn check_time_of_day(text: &str) -> Result<(), Mistake> {
+    time_of_day(text).map(drop)
+}
+
 fn split(text: &str) -> (&str, &str) {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     text.split_at(digits)
@@ -126,7 +145,7 @@ pub fn write_size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{duration, rate, size, write_duration, write_size};
+    use super::{duration, rate, size, time_of_day, write_duration, write_size};
     use proptest::prelude::*;
     use std::time::Duration;
 
@@ -198,6 +217,17 @@ mod tests {
             "99999999999TiB",
         ] {
             assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_time_of_day_has_two_digits_each() {
+        assert_eq!(time_of_day("03:00"), Ok(Duration::from_hours(3)));
+        assert_eq!(time_of_day("23:59"), Ok(Duration::from_mins(1439)));
+        for wrong in [
+            "", "3:00", "03", "24:00", "03:60", "03:00:00", " 03:00", "+3:00", "03.00", "ab:cd", "-1:00",
+        ] {
+            assert!(time_of_day(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -16,6 +16,7 @@ pub(super) use address::store_place;
 pub(super) use measure::duration;
 pub(super) use measure::rate;
 pub(super) use measure::size;
+pub(super) use measure::time_of_day;
 pub(super) use measure::write_duration;
 pub(super) use measure::write_size;
 
@@ -81,6 +82,10 @@ pub(super) static USER: Shape = Shape {
 pub(super) static SCHEMA: Shape = Shape {
     pattern: Some("^[a-z_][a-z0-9_]{0,62}$"),
     ..shape("a schema name", "\"portcullis\"", name::schema)
+};
+pub(super) static TIME_OF_DAY: Shape = Shape {
+    pattern: Some("^([01][0-9]|2[0-3]):[0-5][0-9]$"),
+    ..shape("a time of day", "\"03:00\"", measure::check_time_of_day)
 };
 pub(super) static COOKIE: Shape = shape("a cookie name", "\"__Host-portcullis\"", name::cookie);
 pub(super) static TOKEN_PREFIX: Shape = Shape {

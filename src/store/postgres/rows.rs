@@ -1,3 +1,4 @@
+use crate::model::Digest;
 use crate::model::PublicId;
 use crate::model::Session;
 use crate::model::Timestamp;
@@ -7,9 +8,12 @@ use crate::store::columns;
 use crate::store::records::Ended;
 use crate::store::records::Found;
 use crate::store::records::RecordedEvent;
+use crate::store::sweeps::Sweep;
 use crate::store::throttles::Ban;
+use crate::store::touches::Standing;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
+use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -66,6 +70,29 @@ pub(super) fn ended(row: &PgRow) -> Result<Ended, sqlx::Error> {
         digest: columns::digest(row.try_get("digest")?)?,
         public_id: PublicId(row.try_get("public_id")?),
         user: UserId(row.try_get("user_id")?),
+    })
+}
+
+pub(super) fn digest(row: &PgRow) -> Result<Digest, sqlx::Error> {
+    columns::digest(row.try_get("digest")?)
+}
+
+pub(super) fn standing(row: &PgRow) -> Result<(Digest, Standing), sqlx::Error> {
+    let standing = Standing {
+        last_seen: at(row, "last_seen_at")?,
+        idle_end: at(row, "expires_at")?,
+        end: at(row, "ends_at")?,
+    };
+    Ok((digest(row)?, standing))
+}
+
+pub(super) fn sweep(row: &PgRow) -> Result<Sweep, sqlx::Error> {
+    Ok(Sweep {
+        at: at(row, "at")?,
+        took: Duration::from_micros(columns::unsigned(row.try_get("took_micros")?)),
+        removed: columns::unsigned(row.try_get("removed")?),
+        by_hand: row.try_get("by_hand")?,
+        error: row.try_get("error")?,
     })
 }
 

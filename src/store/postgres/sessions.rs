@@ -70,7 +70,10 @@ pub(super) async fn insert(store: &Postgres, work: &mut Begun, session: &Session
         .bind(OffsetDateTime::from(session.last_seen_at))
         .bind(OffsetDateTime::from(session.expires_at))
         .bind(OffsetDateTime::from(session.ends_at))
-        .bind(OffsetDateTime::from(columns::sweep_at(session.expires_at)))
+        .bind(OffsetDateTime::from(columns::sweep_at(
+            &session.digest,
+            session.expires_at,
+        )))
         .bind(session.remembered)
         .bind(columns::methods_text(&session.methods))
         .bind(session.user_agent.as_deref())

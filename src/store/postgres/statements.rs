@@ -48,6 +48,32 @@ statements! {
         RETURNING digest, public_id, user_id";
     end_all: "DELETE FROM {schema}.sessions WHERE digest IN
         (SELECT digest FROM {schema}.sessions ORDER BY digest FOR UPDATE) RETURNING digest, public_id, user_id";
+    // Locked in order of the digest and without waiting, so that writers cannot deadlock. A touch moves times forward
+    // only, and no row whose session is over or was cut short. 500 rows of one statement leave room for new versions on
+    // almost every page (HOT); 10,000 neighbours do not.
+    touch_sessions: "WITH due AS (
+            SELECT s.digest, t.seen_at, t.expires_at, t.sweep_at, t.address
+            FROM unnest($1::bytea[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[],
+                $6::text[]) AS t (digest, seen_at, expires_at, known_end, sweep_at, address)
+            JOIN {schema}.sessions s ON s.digest = t.digest
+            WHERE s.expires_at > t.seen_at AND s.ends_at > t.seen_at AND s.expires_at >= t.known_end
+                AND s.last_seen_at < t.seen_at AND s.last_seen_at <= t.seen_at - $7::bigint * interval '1 microsecond'
+            ORDER BY s.digest FOR NO KEY UPDATE OF s SKIP LOCKED)
+        UPDATE {schema}.sessions s SET last_seen_at = due.seen_at,
+            last_address = COALESCE(due.address::inet, s.last_address),
+            expires_at = GREATEST(s.expires_at, LEAST(due.expires_at, s.ends_at)),
+            sweep_at = GREATEST(s.sweep_at, due.sweep_at)
+        FROM due WHERE s.digest = due.digest RETURNING s.digest";
+    standing_sessions: "SELECT digest, last_seen_at, expires_at, ends_at FROM {schema}.sessions WHERE digest = ANY($1)";
+    try_sweep_lock: "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0)) AS mine";
+    sweep_sessions: "WITH gone AS (DELETE FROM {schema}.sessions WHERE digest IN
+            (SELECT digest FROM {schema}.sessions WHERE sweep_at <= $1 AND expires_at <= $2 ORDER BY sweep_at LIMIT $3
+            FOR UPDATE SKIP LOCKED) RETURNING 1)
+        SELECT count(*) AS removed FROM gone";
+    insert_sweep: "INSERT INTO {schema}.sweeps (at, took_micros, removed, by_hand, error) VALUES ($1, $2, $3, $4, $5)";
+    forget_sweeps: "DELETE FROM {schema}.sweeps WHERE id <
+        (SELECT min(id) FROM (SELECT id FROM {schema}.sweeps ORDER BY id DESC LIMIT $1) newest)";
+    last_sweeps: "SELECT at, took_micros, removed, by_hand, error FROM {schema}.sweeps ORDER BY id DESC LIMIT $1";
     // One at a time adds users: a name and an address in two rows are unique together only that way.
     lock_names: "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
     names_taken: "SELECT EXISTS (SELECT 1 FROM {schema}.users WHERE username = $1 OR email = $1)

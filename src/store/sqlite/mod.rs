@@ -8,7 +8,9 @@ mod openings;
 mod rows;
 mod sessions;
 mod statements;
+mod sweeps;
 mod throttles;
+mod touches;
 mod users;
 
 use super::Call;
@@ -19,7 +21,11 @@ use super::StoreError;
 use super::columns;
 use super::pool::Pool;
 use super::records::{Counts, Credentials, Ended, Found, NewUser, RecordedEvent, UserChange, Which};
+use super::sweeps::Sweep;
+use super::sweeps::SweepScope;
 use super::throttles::{Admission, Ban, Cell, WhichBans};
+use super::touches::Touch;
+use super::touches::Touched;
 use super::work;
 use super::work::Work;
 use super::work::within;
@@ -203,6 +209,18 @@ impl Store for Sqlite {
     }
     fn end_sessions(&self, which: Which, event: Event) -> Call<'_, Vec<Ended>> {
         within(self.limit, async move { sessions::end(self, &which, event).await })
+    }
+    fn touch_sessions<'a>(&'a self, touches: &'a [Touch], apart: Duration) -> Call<'a, Vec<Touched>> {
+        within(self.limit, touches::touch(self, touches, apart))
+    }
+    fn sweep_sessions(&self, scope: SweepScope, now: Timestamp, limit: u32) -> Call<'_, Option<u64>> {
+        within(self.limit, sweeps::sweep(self, scope, now, limit))
+    }
+    fn record_sweep(&self, sweep: Sweep) -> Call<'_, ()> {
+        within(self.limit, sweeps::record(self, sweep))
+    }
+    fn last_sweeps(&self, limit: u32) -> Call<'_, Vec<Sweep>> {
+        within(self.limit, sweeps::last(self, limit))
     }
     fn list_sessions(&self, user: Option<UserId>, after: Option<PublicId>, limit: u32) -> Call<'_, Vec<Found>> {
         within(self.limit, sessions::list(self, user, after, limit))

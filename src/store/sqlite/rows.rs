@@ -7,10 +7,13 @@ use crate::store::columns;
 use crate::store::records::Ended;
 use crate::store::records::Found;
 use crate::store::records::RecordedEvent;
+use crate::store::sweeps::Sweep;
 use crate::store::throttles::Ban;
+use crate::store::touches::Standing;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
+use std::time::Duration;
 use uuid::Uuid;
 
 pub(super) fn at(row: &SqliteRow, column: &str) -> Result<Timestamp, sqlx::Error> {
@@ -62,6 +65,24 @@ pub(super) fn ended(row: &SqliteRow) -> Result<Ended, sqlx::Error> {
         digest: columns::digest(row.try_get("digest")?)?,
         public_id: PublicId(row.try_get("public_id")?),
         user: UserId(row.try_get("user_id")?),
+    })
+}
+
+pub(super) fn standing(row: &SqliteRow) -> Result<Standing, sqlx::Error> {
+    Ok(Standing {
+        last_seen: at(row, "last_seen_at")?,
+        idle_end: at(row, "expires_at")?,
+        end: at(row, "ends_at")?,
+    })
+}
+
+pub(super) fn sweep(row: &SqliteRow) -> Result<Sweep, sqlx::Error> {
+    Ok(Sweep {
+        at: at(row, "at")?,
+        took: Duration::from_micros(columns::unsigned(row.try_get("took_micros")?)),
+        removed: columns::unsigned(row.try_get("removed")?),
+        by_hand: row.try_get("by_hand")?,
+        error: row.try_get("error")?,
     })
 }
 

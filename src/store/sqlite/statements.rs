@@ -33,6 +33,15 @@ statements! {
     end_others_of_user: "DELETE FROM sessions WHERE user_id = $1 AND digest <> $2
         RETURNING digest, public_id, user_id";
     end_all: "DELETE FROM sessions RETURNING digest, public_id, user_id";
+    standing_session: "SELECT last_seen_at, expires_at, ends_at FROM sessions WHERE digest = $1";
+    touch_session: "UPDATE sessions SET last_seen_at = $2, last_address = COALESCE($5, last_address),
+        expires_at = max(expires_at, min($3, ends_at)), sweep_at = max(sweep_at, $4) WHERE digest = $1";
+    sweep_sessions: "DELETE FROM sessions WHERE digest IN (SELECT digest FROM sessions WHERE sweep_at <= $1
+        AND expires_at <= $2 ORDER BY sweep_at LIMIT $3) RETURNING 1 AS removed";
+    insert_sweep: "INSERT INTO sweeps (at, took_micros, removed, by_hand, error) VALUES ($1, $2, $3, $4, $5)";
+    forget_sweeps: "DELETE FROM sweeps WHERE id <
+        (SELECT min(id) FROM (SELECT id FROM sweeps ORDER BY id DESC LIMIT $1) newest)";
+    last_sweeps: "SELECT at, took_micros, removed, by_hand, error FROM sweeps ORDER BY id DESC LIMIT $1";
     names_taken: "SELECT EXISTS (SELECT 1 FROM users WHERE username = $1 OR email = $1)
         OR EXISTS (SELECT 1 FROM retired_usernames WHERE username = $1) AS username_taken,
         EXISTS (SELECT 1 FROM users WHERE email = $2 OR username = $2) AS email_taken";

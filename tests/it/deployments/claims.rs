@@ -127,6 +127,7 @@ pub fn short_secrets_are_refused(place: &mut Place) {
 /// The first lines of the log say where sessions are, whom it trusts, what the cookie is like and where it listens, and no
 /// secret.
 pub fn start_is_told(place: &Place, gateway: &Gateway, says: &[&str]) {
+    gateway.wait_for_log("portcullis is starting");
     let log = gateway.log();
     let start = log.lines().find(|line| line.contains("portcullis is starting"));
     let start = start.unwrap_or_else(|| panic!("the start is not told: {log}"));

@@ -14,6 +14,7 @@ use portcullis::session::CookieSettings;
 use portcullis::session::SameSite;
 use portcullis::session::Secure;
 use portcullis::session::Sessions;
+use portcullis::session::SweepSettings;
 use portcullis::store::*;
 use portcullis::telemetry::Metrics;
 use portcullis::web::Answer;
@@ -245,6 +246,18 @@ impl Store for FakeStore {
         Box::pin(async { self.up().map(|()| Some(1)) })
     }
 
+    fn touch_sessions<'a>(&'a self, _: &'a [Touch], _: Duration) -> Call<'a, Vec<Touched>> {
+        never()
+    }
+    fn sweep_sessions(&self, _: SweepScope, _: Timestamp, _: u32) -> Call<'_, Option<u64>> {
+        never()
+    }
+    fn record_sweep(&self, _: Sweep) -> Call<'_, ()> {
+        never()
+    }
+    fn last_sweeps(&self, _: u32) -> Call<'_, Vec<Sweep>> {
+        never()
+    }
     fn list_sessions(&self, of: Option<UserId>, after: Option<PublicId>, limit: u32) -> Call<'_, Vec<Found>> {
         Box::pin(async move {
             self.up()?;
@@ -309,6 +322,12 @@ fn session_settings() -> portcullis::session::Settings {
         idle_timeout: Duration::from_hours(12),
         lifetime: Duration::from_hours(7 * 24),
         remember_lifetime: Duration::from_hours(30 * 24),
+        rolling: true,
+        touch_interval: Duration::from_mins(1),
+        sweep: SweepSettings {
+            interval: Duration::from_mins(15),
+            at: None,
+        },
         max_per_user: None,
         when_full: WhenFull::EndOldest,
         cache: CacheSettings {

@@ -1,5 +1,7 @@
 //! Composition root: settings in, running system out. The only file that knows every room.
 
+mod places;
+
 use crate::account::Accounts;
 use crate::admin::Admin;
 use crate::admin::Readiness;
@@ -9,7 +11,6 @@ use crate::lifecycle::Lifecycle;
 use crate::net;
 use crate::net::Bound;
 use crate::net::Handler;
-use crate::net::TlsSettings;
 use crate::net::Workers;
 use crate::portal;
 use crate::portal::Portal;
@@ -27,13 +28,15 @@ use crate::store::StoreError;
 use crate::telemetry::AccessLog;
 use crate::telemetry::Metrics;
 use crate::web::Arrival;
-use crate::web::Purpose;
-use crate::web::Scheme;
 use anyhow::Context;
 use http::Request;
 use http::Response;
 use hyper::body::Incoming;
-use std::net::SocketAddr;
+use places::admin_hosts;
+use places::https_port;
+use places::local_ca;
+use places::log_start;
+use places::urls;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -56,7 +59,10 @@ pub struct Running {
     pub accounts: Arc<Accounts>,
     lifecycle: Lifecycle,
     workers: Workers,
+    sessions: Arc<Sessions>,
     store: Arc<dyn Store>,
+    /// The most that writing the last activity may take at the end.
+    last_words: Duration,
 }
 
 /// Ready once the store was reached and migrated, until the drain begins. A database that fails later does not make an
@@ -115,16 +121,7 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
     let store = open_store(&config.store, &clock, &ready)
         .await
         .map_err(|error| name_store(error, &config.store))?;
-    let control = tokio::runtime::Handle::current();
-    let sessions = Sessions::with_longest_grace(
-        Arc::clone(&store),
-        config.session.clone(),
-        clock.clone(),
-        control,
-        Arc::clone(&metrics),
-        config.proxy.longest_grace(),
-    );
-    lifecycle.spawn("session watch", Arc::clone(&sessions).watch(lifecycle.hard.clone()));
+    let sessions = start_sessions(&config, &store, &clock, &metrics, &lifecycle);
     let (keys, time) = (sessions.derived_keys("throttle"), Arc::clone(&sessions));
     let now = Arc::new(move || time.now());
     let accounts = Accounts::keyed(Arc::clone(&store), config.account.clone(), clock.clone(), &keys, now);
@@ -138,6 +135,8 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
         admin_url: urls(&bound, true).into_iter().next(),
         ca: local_ca(&config),
         accounts: Arc::clone(&accounts),
+        sessions: Arc::clone(&sessions),
+        last_words: config.store.call_timeout,
         workers: start_workers(
             config,
             bound,
@@ -154,6 +153,27 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
         store,
     };
     Ok(running)
+}
+
+fn start_sessions(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+    lifecycle: &Lifecycle,
+) -> Arc<Sessions> {
+    let sessions = Sessions::with_longest_grace(
+        Arc::clone(store),
+        config.session.clone(),
+        clock.clone(),
+        tokio::runtime::Handle::current(),
+        Arc::clone(metrics),
+        config.proxy.longest_grace(),
+    );
+    lifecycle.spawn("session watch", Arc::clone(&sessions).watch(lifecycle.hard.clone()));
+    let (sweeping, stop) = (Arc::clone(&sessions), lifecycle.soft.clone());
+    lifecycle.spawn("sweep", async move { sweeping.sweep_regularly(stop).await });
+    sessions
 }
 
 /// What the workers' handlers are built from.
@@ -281,79 +301,6 @@ async fn prepare(store: &Arc<dyn Store>, ready: &Arc<Ready>) -> Result<(), Store
     Ok(())
 }
 
-fn urls(bound: &Bound, admin: bool) -> Vec<String> {
-    let wanted = bound
-        .listeners
-        .iter()
-        .filter(|(settings, _)| (settings.purpose == Purpose::Admin) == admin);
-    let url = |tls: bool, address: &SocketAddr| {
-        format!(
-            "{}://{address}",
-            if tls { Scheme::Https } else { Scheme::Http }.as_str()
-        )
-    };
-    wanted
-        .map(|(settings, address)| url(settings.tls.is_some(), address))
-        .collect()
-}
-
-fn https_port(bound: &Bound) -> Option<u16> {
-    let serving = bound
-        .listeners
-        .iter()
-        .find(|(settings, _)| settings.tls.is_some() && settings.purpose == Purpose::Serve);
-    serving.map(|(settings, address)| settings.public_port.unwrap_or(address.port()))
-}
-
-fn admin_hosts(bound: &Bound) -> Vec<String> {
-    let admin = bound
-        .listeners
-        .iter()
-        .filter(|(settings, _)| settings.purpose == Purpose::Admin);
-    admin
-        .map(|(_, address)| {
-            if address.is_ipv6() {
-                format!("[{}]", address.ip())
-            } else {
-                address.ip().to_string()
-            }
-        })
-        .collect()
-}
-
-fn local_ca(config: &Config) -> Option<PathBuf> {
-    config.net.listeners.iter().find_map(|listener| match &listener.tls {
-        Some(TlsSettings::Local { dir, .. }) => Some(net::ca_path(dir)),
-        _ => None,
-    })
-}
-
-fn log_start(config: &Config, bound: &Bound, store: &dyn Store) {
-    let cookie = &config.session.cookie;
-    let trusted: Vec<String> = config.proxy.trusted_proxies.iter().map(ToString::to_string).collect();
-    tracing::info!(
-        listeners = urls(bound, false).join(" "),
-        admin = urls(bound, true).join(" "),
-        store.place = store.description(),
-        trust.proxies = if trusted.is_empty() {
-            "none".to_owned()
-        } else {
-            trusted.join(" ")
-        },
-        cookie.name = cookie.name,
-        cookie.secure = cookie.secure.as_str(),
-        cookie.same_site = cookie.same_site.as_str(),
-        cookie.domains = if cookie.domains.is_empty() {
-            "host only".to_owned()
-        } else {
-            cookie.domains.join(" ")
-        },
-        workers = config.net.workers,
-        version = env!("CARGO_PKG_VERSION"),
-        "portcullis is starting"
-    );
-}
-
 impl Running {
     /// Waits until a signal has stopped it, everything under way has ended or its time is over, and all tasks are gone.
     ///
@@ -363,13 +310,16 @@ impl Running {
         let Self {
             lifecycle,
             workers,
+            sessions,
             store,
+            last_words,
             ..
         } = self;
         let cut = workers.finished().await;
         lifecycle.hard.cancel();
         lifecycle.tasks.close();
         lifecycle.tasks.wait().await;
+        sessions.flush(last_words).await;
         if let Err(error) = store.close().await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
