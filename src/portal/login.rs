@@ -214,7 +214,6 @@ impl Portal {
     ) -> Answer {
         let next = self.accept_next(exchange, fields.next.as_deref());
         let next = next.as_deref().unwrap_or("/");
-        let session = &opened.entry.session;
         // Whoever is signed in already comes with the cookie: it holds.
         let is_trip = body != Body::Json && !matches!(before, Identified::Live(_));
         let trips = self.trips.of(exchange, self.sessions.now());

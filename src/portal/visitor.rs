@@ -5,7 +5,6 @@ use super::moment::in_words;
 use super::pages::AccountPage;
 use super::return_address::login_and_then;
 use crate::model::PublicId;
-use crate::model::Session;
 use crate::model::Timestamp;
 use crate::model::User;
 use crate::model::UserId;
@@ -62,7 +61,7 @@ impl<'a> SessionFacts<'a> {
         Self {
             public_id: session.public_id,
             created_at: session.created_at,
-            expires_at: session.expires_at,
+            expires_at: entry.ends(),
             ends_at: session.ends_at,
             remembered: session.remembered,
             device: session.device.as_deref(),
