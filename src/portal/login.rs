@@ -247,7 +247,7 @@ impl Portal {
         if is_trip && let Some(line) = self.trips.one_more(trips, exchange, self.sessions.now()) {
             answer.headers_mut().append(SET_COOKIE, line);
         }
-        self.know_browser(exchange, session.user, &mut answer);
+        self.know_browser(exchange, opened.entry.session.user, &mut answer);
         answer
     }
 
