@@ -13,12 +13,17 @@ pub enum Audience {
 /// Tells a navigation from a script: `X-Requested-With: XMLHttpRequest`; `Sec-Fetch-Mode` present and not `navigate`;
 /// `Sec-Fetch-Dest` present and neither `document` nor `iframe`; an `Accept` without `text/html`,
 /// `application/xhtml+xml` and `*/*`. No `Accept` at all counts as `*/*` (RFC 9110, 12.5.1).
+///
+/// A navigation that a service worker sends on arrives as `navigate` with the destination `empty`, and is one: scripts
+/// cannot make requests of that mode themselves (Fetch, 5.4, the `Request` constructor).
 #[must_use]
 pub fn audience_of(headers: &HeaderMap) -> Audience {
     let is = |name: &str, word: &str| headers.get(name).is_some_and(|value| eq(value, word));
-    let fetched = headers.contains_key("sec-fetch-mode") && !is("sec-fetch-mode", "navigate");
-    let embedded =
-        headers.contains_key("sec-fetch-dest") && !is("sec-fetch-dest", "document") && !is("sec-fetch-dest", "iframe");
+    let navigates = is("sec-fetch-mode", "navigate");
+    let fetched = headers.contains_key("sec-fetch-mode") && !navigates;
+    let shown = is("sec-fetch-dest", "document") || is("sec-fetch-dest", "iframe");
+    let sent_on = navigates && is("sec-fetch-dest", "empty");
+    let embedded = headers.contains_key("sec-fetch-dest") && !shown && !sent_on;
     if is("x-requested-with", "xmlhttprequest") || fetched || embedded || !accepts_pages(headers) {
         Audience::Script
     } else {
@@ -82,6 +87,16 @@ mod tests {
             Audience::Person
         );
         assert_eq!(of(&[("sec-fetch-dest", "image")]), Audience::Script);
+        assert_eq!(of(&[("sec-fetch-dest", "empty")]), Audience::Script);
         assert_eq!(of(&[("x-requested-with", "XMLHttpRequest")]), Audience::Script);
+    }
+    #[test]
+    fn a_navigation_that_a_service_worker_sends_on_is_one() {
+        let page = ("accept", "text/html,*/*;q=0.8");
+        let navigates = ("sec-fetch-mode", "navigate");
+        assert_eq!(of(&[page, navigates, ("sec-fetch-dest", "empty")]), Audience::Person);
+        assert_eq!(of(&[page, navigates, ("sec-fetch-dest", "embed")]), Audience::Script);
+        let fetched = [page, ("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty")];
+        assert_eq!(of(&fetched), Audience::Script);
     }
 }
