@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { execFile, execFileSync } from "node:child_process";
 import { accessSync, constants, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
+import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
@@ -12,20 +13,26 @@ const { chromium } = createRequire(new URL("../.cache/browser/", import.meta.url
 
 /** The longest wait for anything that a page should do. */
 export const PATIENCE = 15_000;
-const SESSION_COOKIE = "__Host-portcullis";
 
 export class Stage {
   #browser;
   #home;
   #visitors = [];
 
-  /** `facts`: origin, address, hosts, ca, program, config, username, password, shots. */
+  /**
+   * `facts`: address, hosts (all of which are that address), origin, ca, cookie, program, config, username, password,
+   * shots. Without an origin, visitors come to `localhost` by a wire that can be cut.
+   */
   static async open(facts) {
     const stage = new Stage();
     Object.assign(stage, facts);
     stage.#home = mkdtempSync(join(tmpdir(), "portcullis-browser-"));
     try {
-      trust(stage.#home, facts.ca);
+      if (facts.ca) trust(stage.#home, facts.ca);
+      if (!facts.origin) {
+        stage.wire = await Wire.open(facts.address);
+        stage.origin = `http://localhost:${stage.wire.port}`;
+      }
       stage.#browser = await chromium.launch({
         executablePath: program("chromium", "chromium-browser", "google-chrome"),
         // Chromium refuses to sandbox itself as root.
@@ -35,7 +42,12 @@ export class Stage {
         ignoreDefaultArgs: ["--disable-back-forward-cache"],
         // No DNS, and no other address than the gateway's.
         args: [
-          `--host-resolver-rules=${facts.hosts.map((host) => `MAP ${host}:443 ${facts.address}`).join(",")}, MAP * ~NOTFOUND`,
+          `--host-resolver-rules=${[
+            ...facts.hosts.map((host) => `MAP ${host}:443 ${facts.address}`),
+            "MAP localhost 127.0.0.1",
+            "MAP * ~NOTFOUND",
+            "EXCLUDE 127.0.0.1",
+          ].join(",")}`,
         ],
         timeout: PATIENCE * 2,
       });
@@ -82,6 +94,7 @@ export class Stage {
 
   async close() {
     await this.#browser?.close();
+    this.wire?.close();
     rmSync(this.#home, { recursive: true, force: true, maxRetries: 5 });
   }
 }
@@ -152,7 +165,7 @@ export class Visitor {
 
   async sessionCookie() {
     const cookies = await this.context.cookies();
-    return cookies.find((cookie) => cookie.name === SESSION_COOKIE);
+    return cookies.find((cookie) => cookie.name === this.stage.cookie);
   }
 
   /** What a script of the open page gets from an address. */
@@ -170,6 +183,48 @@ export class Visitor {
   async identity() {
     const { status, text } = await this.fetch("/echo");
     return status === 200 ? (JSON.parse(text)["x-forwarded-user"] ?? null) : null;
+  }
+}
+
+/** What lies between the browser and the gateway, and can be cut and mended. */
+class Wire {
+  #ends = new Set();
+  #server;
+  #isCut = false;
+
+  static async open(address) {
+    const wire = new Wire();
+    const [host, port] = address.split(":");
+    wire.#server = createServer((near) => {
+      if (wire.#isCut) return near.resetAndDestroy();
+      const far = connect(Number(port), host);
+      for (const [end, other] of [
+        [near, far],
+        [far, near],
+      ]) {
+        wire.#ends.add(end);
+        end.on("error", () => other.destroy());
+        end.on("close", () => wire.#ends.delete(end));
+        end.pipe(other);
+      }
+    });
+    await new Promise((done) => wire.#server.listen(0, "127.0.0.1", done));
+    wire.port = wire.#server.address().port;
+    return wire;
+  }
+
+  cut() {
+    this.#isCut = true;
+    for (const end of this.#ends) end.destroy();
+  }
+
+  mend() {
+    this.#isCut = false;
+  }
+
+  close() {
+    this.cut();
+    this.#server.close();
   }
 }
 

@@ -18,7 +18,7 @@ const CUT = 5000;
 /** Opens an event stream and a WebSocket that says something all the time, in the page that is open. */
 async function watch(visitor) {
   await visitor.page.evaluate(() => {
-    const seen = { events: 0, echoes: 0, cut: null, refused: false, close: null };
+    const seen = { events: 0, echoes: 0, cut: null, refused: false, close: null, told: [] };
     window.seen = seen;
     const source = new EventSource("/events");
     source.onmessage = () => (seen.events += 1);
@@ -27,6 +27,11 @@ async function watch(visitor) {
       seen.cut ??= Date.now();
       seen.refused = source.readyState === EventSource.CLOSED;
     };
+    const portal = new EventSource("/.portcullis/events");
+    for (const name of ["expiring", "ended", "changed"]) {
+      portal.addEventListener(name, (event) => seen.told.push({ name, ...JSON.parse(event.data) }));
+    }
+    portal.addEventListener("ended", () => portal.close());
     const socket = new WebSocket(`wss://${location.host}/ws`);
     socket.onopen = () => setInterval(() => socket.readyState === WebSocket.OPEN && socket.send("still here"), 50);
     socket.onmessage = () => (seen.echoes += 1);
@@ -75,9 +80,14 @@ export async function one_browser_ends_the_session_of_another_while_it_watches_s
   assert.ok(close.at - pressed < CUT, `the WebSocket went on for ${close.at - pressed} ms`);
   assert.ok(cut - pressed < CUT, `the events went on for ${cut - pressed} ms`);
   console.log(`cut after ${close.at - pressed} ms (WebSocket) and ${cut - pressed} ms (events)`);
-  const after = await seen(phone);
+  const { told, ...after } = await seen(phone);
+  assert.deepEqual(
+    told.map(({ name, reason }) => ({ name, reason })),
+    [{ name: "ended", reason: "ended" }],
+    "and the page is told, once",
+  );
   await new Promise((done) => setTimeout(done, 500));
-  assert.deepEqual(await seen(phone), after, "nothing comes after that");
+  assert.deepEqual(await seen(phone), { told, ...after }, "nothing comes after that");
   // The refused attempt of the event stream is in the console, as it should be.
   phone.findings.length = 0;
 
@@ -98,9 +108,33 @@ export async function the_streams_of_a_session_end_when_its_own_browser_signs_ou
   await tab.goto(`${stage.origin}/.portcullis/logout`);
   await tab.getByRole("button", { name: "Sign out" }).click();
   await tab.waitForURL("**/.portcullis/login?notice=signed-out");
-  const { close } = await bothAreCut(ada);
+  const { close, told } = await bothAreCut(ada);
   assert.equal(close.code, 1008);
+  assert.deepEqual(
+    told.map(({ name, reason }) => ({ name, reason })),
+    [{ name: "ended", reason: "logged_out" }],
+  );
   ada.findings.length = 0;
+}
+
+/** The stage's sessions last eight seconds. */
+export async function a_page_that_watches_is_told_before_its_session_ends_and_when(stage) {
+  const ada = await stage.visitor();
+  await ada.signIn();
+  const { expires } = await ada.sessionCookie();
+  await watch(ada);
+  const { told } = await bothAreCut(ada);
+  assert.deepEqual(
+    told.map(({ name, reason }) => ({ name, reason })),
+    [
+      { name: "expiring", reason: "absolute" },
+      { name: "ended", reason: "expired" },
+    ],
+  );
+  for (const { at } of told) assert.ok(Math.abs(Date.parse(at) / 1000 - expires) < 2, `${at} is not ${expires}`);
+  ada.findings.length = 0;
+  await ada.visit("/");
+  assert.equal(await ada.heading(), "Sign in");
 }
 
 export async function signing_out_everywhere_else_works_without_scripts_and_keeps_this_browser(stage) {

@@ -1,14 +1,15 @@
 //! The gateway's pages, and what applications do behind it, in a real browser that trusts the local authority as a
 //! person's would. The scenarios are in `tests/browser`; each has a gateway and a browser of its own.
 
+mod application;
+mod node;
+mod notes;
+
 use crate::support::gateway::Gateway;
 use crate::support::gateway::PROGRAM;
-use crate::support::upstream::{Recorded, Reply, Upstream};
-use serde_json::{Map, Value, json};
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use crate::support::upstream::Upstream;
+use notes::Notes;
+use serde_json::json;
 
 const ORIGIN: &str = "https://app.example.test";
 const HOSTS: &[&str] = &["app.example.test", "other.example.test", "elsewhere.test"];
@@ -16,8 +17,6 @@ const USERNAME: &str = "ada";
 const PASSWORD: &str = "correct horse battery staple";
 /// As long as a user name can be.
 const LONG_NAME: &str = "a.very.long.user.name.that.nobody.would.type.but.somebody.has.it";
-/// A scenario gives up by itself after 90 seconds.
-const PATIENCE: Duration = Duration::from_mins(2);
 
 const ROUTES: &str = r#"
 [[listener]]
@@ -77,7 +76,7 @@ impl Stage {
 
     /// With settings in front of the listeners.
     fn with(settings: &str) -> Self {
-        let app = Upstream::start(application);
+        let app = Upstream::start(application::application);
         let upstreams = format!(
             "[[upstream]]\nname = \"app\"\nservers = [\"{}\"]\n[[upstream]]\nname = \"nowhere\"\nservers = [\"http://127.0.0.1:1\"]\n",
             app.url()
@@ -102,36 +101,19 @@ impl Stage {
         self
     }
 
-    /// Plays a scenario of `tests/browser` and fails with what it says.
     fn play(&self, scenario: &str) {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let (facts, said) = (folder.path().join("facts.json"), folder.path().join("said"));
-        std::fs::write(&facts, self.facts(folder.path()).to_string()).expect("the facts are written");
-        let status = node(
-            &[scenario],
-            File::open(&facts).expect("the facts can be read").into(),
-            &said,
-        );
-        let said = std::fs::read_to_string(said).unwrap_or_default();
-        assert!(status.success(), "{scenario}:\n{said}");
-        print!("{said}");
-    }
-
-    fn facts(&self, folder: &Path) -> Value {
-        let ca = folder.join("ca.pem");
-        std::fs::write(&ca, self.gateway.ca()).expect("the certificate is written");
-        json!({
+        let facts = json!({
             "origin": ORIGIN,
             "address": self.gateway.address(0).to_string(),
             "hosts": HOSTS,
-            "ca": ca,
+            "cookie": "__Host-portcullis",
             "program": PROGRAM,
             "config": self.gateway.folder().join("portcullis.toml"),
             "username": USERNAME,
             "password": PASSWORD,
             "long_name": LONG_NAME,
-            "shots": Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots"),
-        })
+        });
+        node::play(scenario, facts, Some(&self.gateway.ca()));
     }
 }
 
@@ -144,94 +126,6 @@ const LONG_GROUPS: &[&str] = &[
     "staff",
     "a-group-whose-name-is-as-long-as-the-name-of-a-group-may-ever-be",
 ];
-
-/// A small application: it greets, tells what it was told, takes a form, streams, and leaves much to browsers.
-fn application(request: &Recorded) -> Reply {
-    if !request.values("upgrade").is_empty() {
-        return Reply::WebSocketEcho;
-    }
-    let user = request.values("x-forwarded-user").pop().unwrap_or_default();
-    let target = request.target();
-    match target.split('?').next().unwrap_or_default() {
-        "/echo" => {
-            let headers = request.headers().into_iter();
-            let told: Map<String, Value> = headers
-                .map(|(name, value)| (name.to_lowercase(), value.into()))
-                .collect();
-            Reply::text(&Value::from(told).to_string()).with("Cache-Control", "no-store")
-        }
-        "/events" => Reply::Events {
-            every: Duration::from_millis(200),
-        },
-        "/form" => page(
-            "<h1>Form</h1><form method=post action=/save><label>Note <input name=note></label><button>Save</button></form>",
-        ),
-        "/save" => page("<h1>saved</h1>"),
-        "/private" => page(&format!("<h1>Private</h1>only for {user}")).with("Cache-Control", "no-store"),
-        "/asset" => Reply::text("the same for a day").with("Cache-Control", "private, max-age=86400"),
-        "/sw.js" => script(),
-        "/tools/sw.js" => script().with("Service-Worker-Allowed", "/"),
-        "/stranger" => page("<h1>A page of somebody else</h1>"),
-        _ => page(&format!("<h1>Hello, {user}</h1>"))
-            .with("Set-Cookie", "theirs=1; Path=/; Secure")
-            .with("Cache-Control", "no-store"),
-    }
-}
-
-fn page(content: &str) -> Reply {
-    typed(
-        "text/html; charset=utf-8",
-        &format!("<!doctype html><html lang=en><link rel=icon href='data:,'><title>App</title>{content}"),
-    )
-}
-
-fn script() -> Reply {
-    typed("text/javascript", "addEventListener('fetch', () => {});")
-}
-
-fn typed(kind: &str, body: &str) -> Reply {
-    Reply::Fixed {
-        status: 200,
-        headers: vec![("Content-Type".into(), kind.into())],
-        body: body.into(),
-    }
-}
-
-/// Runs `tests/browser/run.mjs`; what it prints goes into the file `said`.
-fn node(arguments: &[&str], input: Stdio, said: &Path) -> ExitStatus {
-    let output = File::create(said).expect("a file for what it says");
-    let errors = output.try_clone().expect("the same file again");
-    let mut child = Command::new("node")
-        .arg(runner())
-        .args(arguments)
-        .stdin(input)
-        .stdout(output)
-        .stderr(errors)
-        .spawn()
-        .expect("Node runs: ./test --full installs it");
-    let started = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait().expect("the process can be asked") {
-            return status;
-        }
-        if started.elapsed() > PATIENCE {
-            let _ = child.kill();
-            let _ = child.wait();
-            let said = std::fs::read_to_string(said).unwrap_or_default();
-            panic!("{arguments:?} did not end in {PATIENCE:?}:\n{said}");
-        }
-        crate::support::gateway::pause();
-    }
-}
-
-fn runner() -> PathBuf {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    assert!(
-        tests.join(".cache/browser/node_modules/playwright-core").exists(),
-        "there is nothing that drives a browser under tests/.cache: run ./test --full, which installs it"
-    );
-    tests.join("browser/run.mjs")
-}
 
 /// The form came through once, and whole.
 fn saved_once(stage: &Stage) {
@@ -258,19 +152,16 @@ macro_rules! scenarios {
 
         #[test]
         fn every_scenario_is_played() {
-            let folder = tempfile::tempdir().unwrap();
-            let said = folder.path().join("said");
-            let status = node(&["--list"], Stdio::null(), &said);
-            let said = std::fs::read_to_string(said).unwrap();
-            assert!(status.success(), "{said}");
             let mut played = vec![$(stringify!($name)),+];
             played.sort_unstable();
-            assert_eq!(said.lines().collect::<Vec<_>>(), played);
+            assert_eq!(node::scenarios(), played);
         }
     };
 }
 
 scenarios! {
+    a_page_that_works_offline_loses_the_network_and_the_session_and_no_note: Notes::start(),
+    a_page_that_watches_is_told_before_its_session_ends_and_when: Stage::with("[session]\nidle_timeout = \"8s\"\nlifetime = \"8s\"\n"),
     a_form_sent_after_the_session_ended_can_be_sent_again: Stage::start() => saved_once,
     a_session_that_another_browser_ended_first_is_told_to_be_gone: Stage::start(),
     a_session_that_was_ended_elsewhere_is_told_and_can_be_begun_again: Stage::start(),
