@@ -4,6 +4,7 @@
 mod edge;
 mod rooms;
 mod routes;
+mod session;
 mod throttle;
 
 use super::shape::Shape;
