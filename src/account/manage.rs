@@ -89,6 +89,14 @@ impl Accounts {
         }
     }
 
+    /// The user with this key; `None` when there is none.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn find_by_id(&self, user: UserId) -> Result<Option<User>, AccountError> {
+        self.store.find_user_by_id(user).await.map_err(AccountError::Store)
+    }
+
     /// Sets a password and ends all sessions of the user.
     ///
     /// # Errors
@@ -184,7 +192,7 @@ impl Accounts {
         found.ok_or_else(|| AccountError::NoSuchUser(username.trim().chars().take(64).collect()))
     }
 
-    async fn hash(&self, password: SecretString) -> Result<SecretString, AccountError> {
+    pub(super) async fn hash(&self, password: SecretString) -> Result<SecretString, AccountError> {
         rules::password(&password)?;
         self.hasher.hash(password).await
     }
@@ -201,7 +209,7 @@ impl Accounts {
         changed.map_err(|error| AccountError::about(user.username.as_str(), error))
     }
 
-    fn event(&self, kind: EventKind, user: &User, actor: &str) -> Event {
+    pub(super) fn event(&self, kind: EventKind, user: &User, actor: &str) -> Event {
         Event {
             user: Some(user.id),
             username: Some(user.username.to_string()),

@@ -10,6 +10,7 @@
 //! stored whole or not at all.
 
 mod bans;
+mod edit;
 mod error;
 mod manage;
 mod origin;
@@ -20,7 +21,9 @@ mod sign_in;
 mod standing;
 mod throttle;
 
+pub use crate::store::Part;
 pub use bans::Banned;
+pub use edit::AccountEdit;
 pub use error::{AccountError, SignInError};
 pub use manage::NewAccount;
 pub use origin::{KnownBrowser, Origin};

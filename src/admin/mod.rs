@@ -1,34 +1,59 @@
-//! The operators' side: health, readiness and metrics, on a listener of its own.
+//! The operators' side: health, readiness and metrics, and the API that manages users, sessions and the audit log.
 //!
-//! It changes nothing and shows nothing of any user; whether the instance is ready is for `app` to say ([`Readiness`]).
+//! It decides nothing about requests to applications, and shows no digest, token or password of anybody.
 //!
-//! Called by the listener whose purpose is `Admin`, as a [`Desk`].
+//! Called by the listener whose purpose is `Admin` (as the [`Desk`] [`Admin`]) and by the proxy for what lies under the
+//! portal's prefix and `/admin` (as [`Members`]); both run on the control runtime.
 //!
-//! What must always hold: a page in an operator's browser cannot read this by pointing a name of its own at us (DNS
-//! rebinding), and `healthz` waits for nothing. A dropped future loses its answer only.
+//! What must always hold: nobody is let in without the token, or a fresh log-in of a member; a page in an operator's
+//! browser cannot read this by pointing a name of its own at us (DNS rebinding), nor change anything through a member's
+//! cookie; what was not stored is not reported as done; `healthz` waits for nothing; what the API does and what
+//! [`openapi`] says come from one table. A dropped future loses its answer only.
 
+mod api;
+mod ask;
+mod caller;
+mod endpoint;
+mod health;
+mod openapi;
+mod page_token;
+mod refusal;
+mod schema;
+mod stats;
+
+pub use openapi::document as openapi;
+pub use stats::StoreFacts;
+
+use crate::account::Accounts;
+use crate::audit::Log;
+use crate::session::Sessions;
 use crate::telemetry::Metrics;
 use crate::web::Answer;
 use crate::web::Answering;
 use crate::web::Desk;
 use crate::web::Exchange;
-use crate::web::Problem;
-use crate::web::RequestId;
-use crate::web::own_headers;
 use bytes::Bytes;
-use http::HeaderValue;
+use caller::Audited;
+use caller::TokenDigest;
+use health::Health;
 use http::Method;
-use http::Response;
-use http::StatusCode;
-use http::header::ALLOW;
-use http::header::CONTENT_TYPE;
-use std::net::Ipv4Addr;
-use std::net::Ipv6Addr;
+use page_token::PageTokens;
+use refusal::Refusal;
+use secrecy::SecretString;
+use stats::Stats;
 use std::sync::Arc;
 
-const PLAIN: &str = "text/plain; charset=utf-8";
-/// `OpenMetrics` 1.0, the registered media type.
-const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Where the API lives on the listener; for members it is the portal's prefix and `/admin`.
+const API: &str = "/api";
+
+/// Who may manage.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The token of programs, at least 32 bytes; `None`: the API on the listener lets nobody in.
+    pub token: Option<SecretString>,
+    /// The group whose members may use the API under the portal's prefix; `None`: nobody.
+    pub group: Option<String>,
+}
 
 /// Tells whether this instance may be sent requests.
 pub trait Readiness: Send + Sync + 'static {
@@ -39,170 +64,132 @@ pub trait Readiness: Send + Sync + 'static {
     fn ready(&self) -> Result<(), &'static str>;
 }
 
-/// The admin desk.
-pub struct Admin {
+/// What the admin desk is made of.
+pub struct Parts {
+    /// Who may manage.
+    pub settings: Settings,
     /// Metrics.
     pub metrics: Arc<Metrics>,
     /// Readiness.
     pub readiness: Arc<dyn Readiness>,
-    /// Host names (canonical) that a request may name, against DNS rebinding; `localhost` and addresses always may.
+    /// Host names (canonical) that a request to the listener may name; `localhost` and addresses always may.
     pub hosts: Vec<String>,
+    /// Sessions of this process.
+    pub sessions: Arc<Sessions>,
+    /// Users.
+    pub accounts: Arc<Accounts>,
+    /// The audit log.
+    pub log: Arc<Log>,
+    /// How the store is set up.
+    pub store: StoreFacts,
+    /// The portal's prefix, as in `/.portcullis`.
+    pub prefix: String,
+}
+
+/// The admin listener's desk.
+pub struct Admin {
+    health: Health,
+    token: Option<TokenDigest>,
+    group: Option<String>,
+    sessions: Arc<Sessions>,
+    accounts: Arc<Accounts>,
+    log: Arc<Log>,
+    prefix: String,
+    tokens: PageTokens,
+    stats: Stats,
+    audited: Audited,
 }
 
 impl Admin {
-    fn answer_now(&self, exchange: &Exchange) -> Answer {
-        let id = exchange.request_id;
-        if !self.is_ours(&exchange.host) {
-            let error = "This is not a host name of the admin listener; use its address or localhost";
-            return Problem::new(StatusCode::MISDIRECTED_REQUEST, "unknown-host", error, id).into_answer(id);
-        }
-        let known = matches!(exchange.path.as_str(), "/healthz" | "/readyz" | "/metrics");
-        if known && exchange.method != Method::GET && exchange.method != Method::HEAD {
-            let problem = Problem::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method",
-                "Only GET and HEAD are answered here",
-                id,
-            );
-            let mut answer = problem.into_answer(id);
-            answer
-                .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return answer;
-        }
-        match exchange.path.as_str() {
-            "/healthz" => text(StatusCode::OK, PLAIN, "ok", id),
-            "/readyz" => match self.readiness.ready() {
-                Ok(()) => text(StatusCode::OK, PLAIN, "ok", id),
-                Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, reason, id),
+    /// Over the parts of this process. Page tokens are signed by keys derived from the session secrets, so that a list goes
+    /// on at another instance.
+    #[must_use]
+    pub fn new(parts: Parts) -> Arc<Self> {
+        Arc::new(Self {
+            token: parts.settings.token.as_ref().map(TokenDigest::of),
+            group: parts.settings.group,
+            tokens: PageTokens::new(parts.sessions.derived_keys("admin-list")),
+            stats: Stats::new(Arc::clone(&parts.metrics), parts.store),
+            health: Health {
+                metrics: parts.metrics,
+                readiness: parts.readiness,
+                hosts: parts.hosts,
             },
-            "/metrics" => text(StatusCode::OK, METRICS, self.metrics.text(), id),
-            _ => Problem::new(StatusCode::NOT_FOUND, "not-found", "There is nothing here", id).into_answer(id),
-        }
+            sessions: parts.sessions,
+            accounts: parts.accounts,
+            log: parts.log,
+            prefix: parts.prefix,
+            audited: Audited::default(),
+        })
     }
 
-    /// Rebinding needs a name that somebody else controls: an address is none, and `localhost` is resolved by nobody else
-    /// (RFC 6761, 6.3).
-    fn is_ours(&self, host: &str) -> bool {
-        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        host == "localhost"
-            || host.parse::<Ipv4Addr>().is_ok()
-            || bare.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
-            || self.hosts.iter().any(|known| known == host)
+    /// The same API for members of the group; `None` where no group is set.
+    #[must_use]
+    pub fn members(self: &Arc<Self>) -> Option<Arc<Members>> {
+        let group = self.group.clone()?;
+        Some(Arc::new(Members {
+            admin: Arc::clone(self),
+            group,
+        }))
     }
+
+    async fn on_listener(&self, exchange: &Exchange) -> Answer {
+        if let Some(answer) = self.health.answer(exchange) {
+            return answer;
+        }
+        let Some(path) = below(&exchange.path, API) else {
+            return Refusal::Absent("There is nothing here").into_answer(exchange.request_id);
+        };
+        match self.at_listener(exchange).await {
+            Ok(caller) => self.serve(exchange, path, API, &caller).await,
+            Err(refusal) => refusal.into_answer(exchange.request_id),
+        }
+    }
+}
+
+/// The desk of members of the administrators' group.
+pub struct Members {
+    admin: Arc<Admin>,
+    group: String,
+}
+
+impl Members {
+    async fn under_prefix(&self, exchange: &Exchange) -> Answer {
+        let base = format!("{}/admin", self.admin.prefix);
+        let Some(path) = below(&exchange.path, &base) else {
+            return Refusal::Absent("There is nothing here").into_answer(exchange.request_id);
+        };
+        match self.admin.as_member(exchange, &self.group).await {
+            Ok(caller) => self.admin.serve(exchange, path, &base, &caller).await,
+            Err(refusal) => refusal.into_answer(exchange.request_id),
+        }
+    }
+}
+
+/// What of `path` lies below `folder`.
+fn below<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
+    path.strip_prefix(folder)
+        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl Desk for Admin {
     fn answer(&self, exchange: Exchange) -> Answering<'_> {
-        Box::pin(async move { self.answer_now(&exchange) })
+        Box::pin(async move { whole_or_head(&exchange.method, self.on_listener(&exchange).await) })
     }
 }
 
-fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>, id: RequestId) -> Answer {
-    let mut answer = Response::new(body.into());
-    *answer.status_mut() = status;
-    answer
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    own_headers(&mut answer, id);
-    answer
+impl Desk for Members {
+    fn answer(&self, exchange: Exchange) -> Answering<'_> {
+        Box::pin(async move { whole_or_head(&exchange.method, self.under_prefix(&exchange).await) })
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::web::Scheme;
-    use http::HeaderMap;
-    use std::net::IpAddr;
-
-    struct Ready(Result<(), &'static str>);
-
-    impl Readiness for Ready {
-        fn ready(&self) -> Result<(), &'static str> {
-            self.0
-        }
+/// HEAD is GET without the body, whose length it tells.
+fn whole_or_head(method: &Method, mut answer: Answer) -> Answer {
+    if *method == Method::HEAD {
+        let length = answer.body().len();
+        answer.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
+        *answer.body_mut() = Bytes::new();
     }
-
-    async fn ask(ready: Result<(), &'static str>, method: Method, host: &str, path: &str) -> Answer {
-        let admin = Admin {
-            metrics: Arc::new(Metrics::new()),
-            readiness: Arc::new(Ready(ready)),
-            hosts: vec!["admin.example.com".to_owned()],
-        };
-        let exchange = Exchange {
-            method,
-            path: path.to_owned(),
-            aliased: false,
-            query: None,
-            headers: HeaderMap::new(),
-            body: Bytes::new(),
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            scheme: Scheme::Http,
-            host: host.to_owned(),
-            port: None,
-            request_id: RequestId(1),
-        };
-        admin.answer(exchange).await
-    }
-
-    #[tokio::test]
-    async fn health_says_that_the_process_lives_ready_or_not() {
-        for ready in [Ok(()), Err("draining")] {
-            let answer = ask(ready, Method::GET, "127.0.0.1", "/healthz").await;
-            assert_eq!(
-                (answer.status(), answer.body().as_ref()),
-                (StatusCode::OK, b"ok".as_ref())
-            );
-            assert_eq!(answer.headers()["cache-control"], "no-store");
-        }
-    }
-
-    #[tokio::test]
-    async fn readiness_says_why_not() {
-        let answer = ask(Ok(()), Method::HEAD, "localhost", "/readyz").await;
-        assert_eq!(answer.status(), StatusCode::OK);
-        let answer = ask(Err("draining"), Method::GET, "localhost", "/readyz").await;
-        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(answer.body().as_ref(), b"draining");
-    }
-
-    #[tokio::test]
-    async fn metrics_are_open_metrics() {
-        let answer = ask(Ok(()), Method::GET, "[::1]", "/metrics").await;
-        assert_eq!(answer.headers()[CONTENT_TYPE], METRICS);
-        assert!(answer.body().ends_with(b"# EOF\n"));
-    }
-
-    #[tokio::test]
-    async fn everything_else_is_a_problem() {
-        let answer = ask(Ok(()), Method::GET, "localhost", "/healthz/").await;
-        assert_eq!(answer.status(), StatusCode::NOT_FOUND);
-        assert_eq!(answer.headers()[CONTENT_TYPE], "application/problem+json");
-        let answer = ask(Ok(()), Method::POST, "localhost", "/metrics").await;
-        assert_eq!(
-            (answer.status(), &answer.headers()[ALLOW]),
-            (StatusCode::METHOD_NOT_ALLOWED, &"GET, HEAD".parse().unwrap())
-        );
-    }
-
-    #[tokio::test]
-    async fn only_our_own_names_and_addresses_are_answered() {
-        for host in ["localhost", "127.0.0.1", "10.1.2.3", "[::1]", "admin.example.com"] {
-            assert_eq!(
-                ask(Ok(()), Method::GET, host, "/metrics").await.status(),
-                StatusCode::OK,
-                "{host}"
-            );
-        }
-        for host in [
-            "evil.example",
-            "localhost.evil.example",
-            "127.0.0.1.evil.example",
-            "",
-            "::1",
-        ] {
-            let answer = ask(Ok(()), Method::GET, host, "/metrics").await;
-            assert_eq!(answer.status(), StatusCode::MISDIRECTED_REQUEST, "{host}");
-        }
-    }
+    answer
 }

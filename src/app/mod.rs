@@ -3,8 +3,10 @@
 mod places;
 
 use crate::account::Accounts;
+use crate::admin;
 use crate::admin::Admin;
 use crate::admin::Readiness;
+use crate::audit::Log;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::lifecycle::Lifecycle;
@@ -28,6 +30,7 @@ use crate::store::StoreError;
 use crate::telemetry::AccessLog;
 use crate::telemetry::Metrics;
 use crate::web::Arrival;
+use crate::web::Desk;
 use anyhow::Context;
 use http::Request;
 use http::Response;
@@ -36,6 +39,7 @@ use places::admin_hosts;
 use places::https_port;
 use places::local_ca;
 use places::log_start;
+use places::store_facts;
 use places::urls;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -125,6 +129,8 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
     let (keys, time) = (sessions.derived_keys("throttle"), Arc::clone(&sessions));
     let now = Arc::new(move || time.now());
     let accounts = Accounts::keyed(Arc::clone(&store), config.account.clone(), clock.clone(), &keys, now);
+    let log = Log::new(Arc::clone(&store), config.audit.clone());
+    keep_log(&log, &lifecycle);
     // Before anybody is told that it is ready: who hears that may stop it at once.
     lifecycle
         .stop_on_signals(config.life.clone())
@@ -145,6 +151,7 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
             Rooms {
                 sessions,
                 accounts,
+                log,
                 ready,
                 clock,
             },
@@ -180,8 +187,17 @@ fn start_sessions(
 struct Rooms {
     sessions: Arc<Sessions>,
     accounts: Arc<Accounts>,
+    log: Arc<Log>,
     ready: Arc<Ready>,
     clock: Clock,
+}
+
+/// Forgets old audit events until the process stops.
+fn keep_log(log: &Arc<Log>, lifecycle: &Lifecycle) {
+    let (log, stop) = (Arc::clone(log), lifecycle.hard.clone());
+    lifecycle
+        .tasks
+        .spawn(async move { stop.run_until_cancelled(log.keep()).await });
 }
 
 fn start_workers(
@@ -194,20 +210,27 @@ fn start_workers(
     let Rooms {
         sessions,
         accounts,
+        log,
         ready,
         clock,
     } = rooms;
     let portal = Portal::new(
         config.portal.clone(),
         Arc::clone(&sessions),
-        accounts,
+        Arc::clone(&accounts),
         Arc::clone(metrics),
     );
-    let admin = Admin {
+    let admin = Admin::new(admin::Parts {
+        settings: config.admin,
         metrics: Arc::clone(metrics),
         readiness: ready,
         hosts: admin_hosts(&bound),
-    };
+        sessions: Arc::clone(&sessions),
+        accounts,
+        log,
+        store: store_facts(&config.store),
+        prefix: config.portal.prefix.clone(),
+    });
     let access = AccessLog::new(
         &config.telemetry,
         move || clock.now().as_micros(),
@@ -218,7 +241,8 @@ fn start_workers(
         sessions,
         portal: Arc::new(portal),
         portal_settings: config.portal,
-        admin: Arc::new(admin),
+        members: admin.members().map(|members| members as Arc<dyn Desk>),
+        admin,
         metrics: Arc::clone(metrics),
         access,
         control: tokio::runtime::Handle::current(),

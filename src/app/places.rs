@@ -1,9 +1,11 @@
 //! Where a gateway can be reached, and what its log says of itself at start.
 
+use crate::admin::StoreFacts;
 use crate::config::Config;
 use crate::net;
 use crate::net::Bound;
 use crate::net::TlsSettings;
+use crate::store;
 use crate::store::Store;
 use crate::web::Purpose;
 use crate::web::Scheme;
@@ -81,4 +83,19 @@ pub(super) fn log_start(config: &Config, bound: &Bound, store: &dyn Store) {
         version = env!("CARGO_PKG_VERSION"),
         "portcullis is starting"
     );
+}
+
+/// How the store is set up, as far as statistics tell it.
+pub(super) fn store_facts(settings: &store::Settings) -> StoreFacts {
+    let server = match &settings.place {
+        store::Place::Postgres { schema, .. } => Some(schema.clone()),
+        store::Place::Sqlite { .. } => None,
+    };
+    StoreFacts {
+        engine: if server.is_some() { "postgres" } else { "sqlite" },
+        max_connections: server.is_some().then_some(settings.max_connections),
+        schema: server,
+        call_timeout_seconds: settings.call_timeout.as_secs_f64(),
+        prepared_statements: settings.prepared_statements,
+    }
 }

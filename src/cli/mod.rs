@@ -7,6 +7,8 @@
 //! secret in an argument, an output or an error; no command hangs when its output is closed. A command that is
 //! interrupted has either carried out its change whole or not at all, because each change is one transaction.
 
+mod admin;
+mod audit;
 mod check;
 mod completions;
 mod config;
@@ -22,6 +24,7 @@ mod quick;
 mod run;
 mod secret;
 mod session;
+mod stats;
 mod user;
 
 use clap::{Parser, Subcommand};
@@ -47,6 +50,9 @@ enum Command {
     User(user::Command),
     #[command(subcommand)]
     Session(session::Command),
+    Audit(audit::Options),
+    #[command(subcommand)]
+    Admin(admin::Command),
     Healthcheck(healthcheck::Options),
     Completions(completions::Options),
 }
@@ -75,6 +81,8 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Migrate(options) => wait_for(migrate::run(options)),
         Command::User(command) => wait_for(user::run(command)),
         Command::Session(command) => wait_for(session::run(command)),
+        Command::Audit(options) => wait_for(audit::run(options)),
+        Command::Admin(command) => admin::run(&command),
         Command::Healthcheck(options) => wait_for(healthcheck::run(options)),
     };
     outcome.map(|()| ExitCode::SUCCESS)

@@ -4,6 +4,7 @@ use super::failure::Wrong;
 use super::output;
 use super::place::{Desk, Place};
 use super::progress::Progress;
+use super::stats;
 use crate::model::Event;
 use crate::model::EventKind;
 use crate::model::PublicId;
@@ -30,6 +31,7 @@ pub(super) enum Command {
     End(End),
     /// Remove every session that is over; a gateway does it by itself now and then
     Sweep(Place),
+    Stats(stats::Options),
 }
 
 #[derive(Args, Debug)]
@@ -77,6 +79,7 @@ pub(super) async fn run(command: Command) -> Result<()> {
         Command::Show(options) => show(options).await,
         Command::End(options) => end(options).await,
         Command::Sweep(place) => sweep(place).await,
+        Command::Stats(options) => stats::run(options).await,
     }
 }
 

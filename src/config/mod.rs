@@ -64,6 +64,10 @@ pub struct Config {
     pub session: crate::session::Settings,
     /// Database.
     pub store: crate::store::Settings,
+    /// Who may manage.
+    pub admin: crate::admin::Settings,
+    /// The audit log.
+    pub audit: crate::audit::Settings,
     /// Passwords.
     pub account: crate::account::Settings,
     /// Logs.

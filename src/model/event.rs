@@ -32,8 +32,20 @@ pub enum EventKind {
     UserEnabled,
     /// A user was deleted.
     UserDeleted,
+    /// A user's e-mail address or display name was changed.
+    UserChanged,
     /// A user's groups were changed.
     GroupsChanged,
+    /// The data that applications keep with a session was changed.
+    SessionDataChanged,
+    /// An operator was let in by a link.
+    AdminSignedIn,
+    /// An operator's page was left.
+    AdminSignedOut,
+    /// A link for an operator was made.
+    AdminLinkMade,
+    /// Somebody without a right to it asked for the operators' side.
+    AdminRefused,
 }
 
 impl EventKind {
@@ -55,7 +67,13 @@ impl EventKind {
             Self::UserDisabled => "user_disabled",
             Self::UserEnabled => "user_enabled",
             Self::UserDeleted => "user_deleted",
+            Self::UserChanged => "user_changed",
             Self::GroupsChanged => "groups_changed",
+            Self::SessionDataChanged => "session_data_changed",
+            Self::AdminSignedIn => "admin_signed_in",
+            Self::AdminSignedOut => "admin_signed_out",
+            Self::AdminLinkMade => "admin_link_made",
+            Self::AdminRefused => "admin_refused",
         }
     }
 }

@@ -26,7 +26,6 @@ mod moment;
 mod own_sessions;
 mod pages;
 mod return_address;
-mod same_origin;
 mod sync;
 #[cfg(test)]
 mod testing;

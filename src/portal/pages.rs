@@ -1,13 +1,12 @@
 use crate::web::Answer;
 use crate::web::RequestId;
-use crate::web::own_headers;
+use crate::web::page_headers;
 use askama::Template;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_FRAME_OPTIONS};
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{Response, StatusCode};
 use std::sync::LazyLock;
 
 /// One style sheet for all pages. It stands inside each of them, so that a page needs no second request, which the rule
@@ -128,25 +127,7 @@ pub(super) fn page(status: StatusCode, template: &impl Template, policy: &str, r
     let body = template.render().unwrap_or_default();
     let mut answer = Response::new(Bytes::from(body));
     *answer.status_mut() = status;
-    own_headers(&mut answer, request);
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    if let Ok(policy) = HeaderValue::from_str(policy) {
-        headers.insert(CONTENT_SECURITY_POLICY, policy);
-    }
-    // `no-referrer` would make browsers send `Origin: null` with our own forms (Fetch, "append a request `Origin` header").
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    for (name, value) in [
-        ("cross-origin-opener-policy", "same-origin"),
-        ("cross-origin-resource-policy", "same-origin"),
-        (
-            "permissions-policy",
-            "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
-        ),
-    ] {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
+    page_headers(&mut answer, policy, request);
     answer
 }
 

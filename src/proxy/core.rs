@@ -49,8 +49,10 @@ pub struct Surroundings {
     pub portal: Arc<dyn Desk>,
     /// How they look; refusals look the same.
     pub portal_settings: portal::Settings,
-    /// Health and metrics.
+    /// The operators' side, on their own listener.
     pub admin: Arc<dyn Desk>,
+    /// The same for members of the administrators' group, below the portal's prefix; `None` where no group is set.
+    pub members: Option<Arc<dyn Desk>>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Access log, if there is one.

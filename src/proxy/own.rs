@@ -101,13 +101,27 @@ impl Refused {
     }
 }
 
-/// Hands a whole request to the portal and waits for its answer. `alias` is the path that the request's own stands for.
+/// Hands a whole request under the portal's prefix to its desk and waits for the answer. `alias` is the path that the
+/// request's own stands for.
 pub(super) async fn portal(
     core: &Core,
     arrived: Arrived,
     alias: Option<Arc<str>>,
 ) -> Result<Response<Outgoing>, Refusal> {
-    ask(core, Arc::clone(&core.shared().around.portal), arrived, alias).await
+    let shared = core.shared();
+    let path = alias.as_deref().unwrap_or(arrived.request.uri().path());
+    let desk = match &shared.around.members {
+        Some(members) if is_for_members(path, &shared.settings.portal_prefix) => members,
+        _ => &shared.around.portal,
+    };
+    let desk = Arc::clone(desk);
+    ask(core, desk, arrived, alias).await
+}
+
+/// Whether a path under the portal's prefix is the administrators'.
+fn is_for_members(path: &str, prefix: &str) -> bool {
+    let below = path.strip_prefix(prefix).and_then(|path| path.strip_prefix("/admin"));
+    below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Takes in a request to the admin listener.

@@ -7,6 +7,8 @@ use crate::model::EventKind;
 use crate::model::UserState;
 use std::task::Poll;
 
+impl crate::store::Managing for testing::FakeStore {}
+
 async fn ask(local: &Local, value: &str) -> Identified {
     local.identify(&[value.as_bytes()], NO_GRACE).await
 }

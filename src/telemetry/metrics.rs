@@ -1,3 +1,4 @@
+use super::quantile::Times;
 use super::route::RouteMetrics;
 use super::route::Routes;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -190,6 +191,12 @@ impl Metrics {
             source: "native",
             result,
         })
+    }
+
+    /// How long look-ups in the store took so far.
+    #[must_use]
+    pub fn lookup_times(&self) -> Times {
+        Times::of(&self.lookup_duration)
     }
 
     /// Hits of the cache `level`: first, shared.

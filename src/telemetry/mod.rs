@@ -16,6 +16,7 @@ mod logging;
 mod metrics;
 mod open;
 mod part;
+mod quantile;
 mod route;
 
 pub use access::AccessLog;
@@ -24,6 +25,7 @@ pub use line::AccessLine;
 pub use logging::{LoggingError, init};
 pub use metrics::{Metrics, UpstreamFailure};
 pub use open::Open;
+pub use quantile::Times;
 pub use route::RouteMetrics;
 
 use std::path::PathBuf;

@@ -9,7 +9,9 @@ mod exchange;
 mod flow;
 mod headers;
 mod kind;
+mod page;
 mod request_id;
+mod same_origin;
 
 pub use answer::{Answer, BoxError, Full, Problem, own_headers};
 pub use arrival::{Arrival, Fault, ListenerFacts, Peer, Purpose, Scheme, UpgradeHold};
@@ -18,4 +20,6 @@ pub use exchange::{Answering, Desk, Exchange};
 pub use flow::Flow;
 pub use headers::{canonical_name, names_match, strike};
 pub use kind::{Audience, audience_of};
+pub use page::page_headers;
 pub use request_id::RequestId;
+pub use same_origin::{Sender, sender};

@@ -115,7 +115,6 @@ fn unknown_keys_get_the_nearest_known_one() {
 fn features_that_come_later_are_refused_by_name() {
     assert_snapshot!(told_of_tables(&[
         "[portal]\nhost = \"login.example.com\"\npublic_url = \"https://a.example\"\nregistration = true",
-        "[admin]\ntoken = \"very secret token\"\ngroup = \"admins\"",
         "max_auth_age = \"15m\"\nrate_limit = { per = \"user\" }\nsessions = [\"native\", \"crm\"]\nidentity = \"grafana\"",
         "[[upstream]]\nname = \"b\"\nservers = [\"https://b\", \"unix:/run/b\"]\nbalance = \"hash\"\nhash_by = \"session\"\nhealth = {}",
         "[[source]]\nname = \"crm\"",
@@ -248,6 +247,17 @@ fn limits_of_users_and_attempts_are_possible() {
         "[throttle]\naccount = \"10\"\naddress = \"0/1m\"",
         "[throttle]\nbrowser = \"1/1h\"\ntoken = 5",
         "[throttle]\naddres = \"unlimited\"",
+    ]));
+}
+
+#[test]
+fn operators_are_let_in_by_a_good_token_and_a_possible_group() {
+    assert_snapshot!(told_of_tables(&[
+        "[admin]\ntoken = \"very secret token\"",
+        "[admin]\ntoken = \"a very secret token with blanks in it\"",
+        "[admin]\ngroup = \"the admins\"",
+        "[audit]\nretention = \"10m\"",
+        "[audit]\nretention = \"for ever\"",
     ]));
 }
 

@@ -76,6 +76,8 @@ pub(super) fn config(root: &Section, folder: &Path, findings: &mut Findings) -> 
             clear_cache: aliases::clear_cache(&mut draft),
             unsafe_plain_login: portal.flag("unsafe_plain_login"),
         },
+        admin: state::admin(&draft),
+        audit: state::audit(&draft),
         telemetry: telemetry::Settings {
             format: match log.text("format") {
                 Some("pretty") => telemetry::Format::Pretty,

@@ -1,5 +1,7 @@
 use super::Draft;
 use crate::account::Rates;
+use crate::admin;
+use crate::audit;
 use crate::config::problem::Problem;
 use crate::config::shape;
 use crate::config::tree::Section;
@@ -107,6 +109,22 @@ pub(super) fn rates(draft: &Draft<'_>) -> Rates {
         browser: rate("browser"),
         registration: rate("registration"),
         token: rate("token"),
+    }
+}
+
+pub(super) fn admin(draft: &Draft<'_>) -> admin::Settings {
+    let section = draft.table("admin");
+    admin::Settings {
+        token: section.text("token").map(SecretString::from),
+        group: section.text("group").map(str::to_owned),
+    }
+}
+
+pub(super) fn audit(draft: &Draft<'_>) -> audit::Settings {
+    let section = draft.table("audit");
+    let for_ever = section.text("retention") == Some("unlimited");
+    audit::Settings {
+        retention: (!for_ever).then(|| section.span("retention")),
     }
 }
 

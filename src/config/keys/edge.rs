@@ -76,7 +76,7 @@ static CERTIFICATE: Table = Table {
 };
 
 pub(super) static ADMIN: Table = Table {
-    says: "Health, readiness and metrics for operators.",
+    says: "Health, readiness, metrics and the API for operators.",
     keys: &[
         Key::new(
             "address",
@@ -90,8 +90,19 @@ pub(super) static ADMIN: Table = Table {
             "true: another address than loopback; then a firewall must keep strangers out.",
         )
         .default("false"),
-        Key::later_secret("token"),
-        Key::later("group"),
+        Key::new(
+            "token",
+            Kind::One(&shape::ADMIN_TOKEN),
+            "What programs send as `Authorization: Bearer TOKEN` to use the API there, at least 32 bytes: \
+             `portcullis admin token > admin.token`. Absent: nobody may.",
+        )
+        .example("\"file:admin.token\""),
+        Key::new(
+            "group",
+            Kind::One(&shape::GROUP),
+            "Members may use the API under the portal's prefix, after a recent log-in. Absent: nobody may.",
+        )
+        .example("\"admins\""),
     ],
 };
 

@@ -4,7 +4,9 @@ use super::DAY;
 use super::Key;
 use super::Kind;
 use super::Table;
+use super::UNLIMITED;
 use super::Words;
+use super::days;
 use super::edge;
 use super::routes;
 use super::session;
@@ -47,6 +49,7 @@ pub(super) static ROOT: Table = Table {
         Key::new("throttle", Kind::Table(&throttle::THROTTLE), ""),
         Key::new("listener", Kind::Tables(&edge::LISTENER), ""),
         Key::new("admin", Kind::Table(&edge::ADMIN), ""),
+        Key::new("audit", Kind::Table(&AUDIT), ""),
         Key::new("trust", Kind::Table(&edge::TRUST), ""),
         Key::new("portal", Kind::Table(&PORTAL), ""),
         Key::new("limits", Kind::Table(&edge::LIMITS), ""),
@@ -174,6 +177,22 @@ static ALIAS: Table = Table {
         Key::new("path", Kind::One(&shape::ALIAS_PATH), "The front end's path.").required("\"/api/auth/login\""),
         Key::new("endpoint", Kind::One(&shape::ENDPOINT), "What answers.").required("\"login\""),
     ],
+};
+
+static AUDIT: Table = Table {
+    says: "What happened to users and sessions, and who did it.",
+    keys: &[Key::new(
+        "retention",
+        Kind::Either(
+            &UNLIMITED,
+            &Kind::Span {
+                least: HOUR,
+                most: days(36_500),
+            },
+        ),
+        "How long an entry is kept; \"unlimited\": for ever. Statistics look back 30 days.",
+    )
+    .default("\"365d\"")],
 };
 
 static LIFE: Table = Table {

@@ -99,6 +99,7 @@ pub(super) static RATE: Shape = Shape {
 pub(super) static SOURCE: Shape = shape("a source of sessions", "\"native\"", name::source);
 pub(super) static LOG_LEVEL: Shape = shape("a log level", "\"info\"", name::log_level);
 pub(super) static SIGNING_SECRET: Shape = secret("a secret", "\"file:session.secret\"", name::signing_secret);
+pub(super) static ADMIN_TOKEN: Shape = secret("a token", "\"file:admin.token\"", name::admin_token);
 pub(super) static STORE_URL: Shape = secret(
     "a database URL",
     "\"postgres://portcullis@127.0.0.1:5432/portcullis\"",

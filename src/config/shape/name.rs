@@ -142,6 +142,18 @@ pub fn signing_secret(text: &str) -> Result<(), Mistake> {
     Ok(())
 }
 
+pub fn admin_token(text: &str) -> Result<(), Mistake> {
+    const MAKE_ONE: &str = "make a good one with `portcullis admin token`";
+    if text.len() < 32 {
+        let what = format!("has only {} bytes; an admin token needs 32", text.len());
+        return Err(Mistake::new(what, MAKE_ONE));
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Mistake::new("can't be sent in a header", MAKE_ONE));
+    }
+    Ok(())
+}
+
 fn is_made_of(text: &str, most: usize, fits: impl Fn(u8) -> bool) -> bool {
     !text.is_empty() && text.len() <= most && text.bytes().all(fits)
 }

@@ -3,6 +3,7 @@
 mod browsers;
 mod connect;
 mod events;
+mod managing;
 mod migrate;
 mod openings;
 mod rows;

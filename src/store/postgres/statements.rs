@@ -127,6 +127,51 @@ statements! {
         WHERE clear_at <= $1 AND (banned_at IS NULL OR clear_at <= $2) LIMIT $3 FOR UPDATE SKIP LOCKED) RETURNING bucket";
     list_events: "SELECT {event} FROM {schema}.audit_events e ORDER BY e.id DESC LIMIT $1";
     list_events_of_user: "SELECT {event} FROM {schema}.audit_events e WHERE e.user_id = $2 ORDER BY e.id DESC LIMIT $1";
+    find_user_by_id: "SELECT {user} FROM {schema}.users u WHERE u.id = $1";
+    edit_user: "UPDATE {schema}.users SET email = CASE WHEN $2 THEN $3::text ELSE email END,
+        email_verified = CASE WHEN $2 THEN $3::text IS NOT NULL ELSE email_verified END,
+        name = CASE WHEN $4 THEN $5::text ELSE name END, groups = COALESCE($6, groups), state = COALESCE($7, state),
+        password = COALESCE($8, password) WHERE id = $1";
+    // What nobody has verified is only a claim; an address that an administrator gives is verified.
+    email_taken: "SELECT 1 AS taken FROM {schema}.users
+        WHERE id <> $1 AND (username = $2 OR (email = $2 AND email_verified)) LIMIT 1";
+    drop_email_claims: "UPDATE {schema}.users SET email = NULL WHERE id <> $1 AND email = $2 AND NOT email_verified";
+    set_session_data: "UPDATE {schema}.sessions SET data = $2 WHERE public_id = $1 RETURNING digest, public_id, user_id";
+    // The key of a user; of a deleted one as the log knows it.
+    event_user: "SELECT COALESCE((SELECT id FROM {schema}.users WHERE username = $1),
+        (SELECT user_id FROM {schema}.audit_events WHERE username = $1 AND kind = 'user_deleted' LIMIT 1)) AS id";
+    find_events: "SELECT e.id AS event_id, {event} FROM {schema}.audit_events e WHERE e.id < $1
+        AND ($3::timestamptz IS NULL OR e.at >= $3) AND ($4::timestamptz IS NULL OR e.at < $4)
+        AND ($5::text IS NULL OR e.kind = $5) ORDER BY e.id DESC LIMIT $2";
+    find_events_of_user: "SELECT e.id AS event_id, {event} FROM {schema}.audit_events e WHERE e.id < $1
+        AND ($3::timestamptz IS NULL OR e.at >= $3) AND ($4::timestamptz IS NULL OR e.at < $4)
+        AND ($5::text IS NULL OR e.kind = $5) AND e.user_id = $6 ORDER BY e.id DESC LIMIT $2";
+    find_events_of_session: "SELECT e.id AS event_id, {event} FROM {schema}.audit_events e WHERE e.id < $1
+        AND ($3::timestamptz IS NULL OR e.at >= $3) AND ($4::timestamptz IS NULL OR e.at < $4)
+        AND ($5::text IS NULL OR e.kind = $5) AND e.session_id = $6 AND ($7::uuid IS NULL OR e.user_id = $7)
+        ORDER BY e.id DESC LIMIT $2";
+    forget_events: "DELETE FROM {schema}.audit_events WHERE id IN (SELECT id FROM {schema}.audit_events WHERE at < $1
+        ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1 AS forgotten";
+    // Public ids begin with the time of the log-in. Counting millions takes longer than a call may: then an estimate.
+    session_figures: "SELECT CASE WHEN c.reltuples > 5e6 THEN c.reltuples::bigint
+            ELSE (SELECT count(*) FROM {schema}.sessions) END AS total,
+        (SELECT count(*) FROM {schema}.sessions WHERE sweep_at <= $2 AND expires_at <= $1) AS expired,
+        (SELECT count(*) FROM {schema}.sessions WHERE public_id >= $3) AS created_today,
+        (SELECT count(*) FROM {schema}.users) AS users, pg_total_relation_size(c.oid) AS bytes
+        FROM pg_class c WHERE c.oid = '{schema}.sessions'::regclass";
+    busiest_users: "SELECT u.username, c.sessions FROM (SELECT user_id, count(*) AS sessions FROM {schema}.sessions
+            WHERE expires_at > $1 GROUP BY user_id ORDER BY 2 DESC, 1 LIMIT $2) c
+        JOIN {schema}.users u ON u.id = c.user_id ORDER BY c.sessions DESC, u.username";
+    event_hours: "SELECT floor(extract(epoch FROM at) / 3600)::bigint AS hour, kind, count(*) AS events,
+        min(at) AS oldest FROM (SELECT at, kind FROM {schema}.audit_events WHERE at >= $1 ORDER BY at DESC LIMIT $2) newest
+        GROUP BY 1, 2";
+    log_ins_by_network: "SELECT network(set_masklen(address, CASE family(address) WHEN 4 THEN 24 ELSE 48 END))::text
+        AS what, count(*) AS events FROM (SELECT kind, address FROM {schema}.audit_events WHERE at >= $1
+            ORDER BY at DESC LIMIT $2) newest
+        WHERE kind = 'login_succeeded' AND address IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $3";
+    failures_by_reason: "SELECT reason AS what, count(*) AS events FROM (SELECT kind, reason FROM {schema}.audit_events
+            WHERE at >= $1 ORDER BY at DESC LIMIT $2) newest
+        WHERE kind = 'login_failed' AND reason IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $3";
     now: "SELECT clock_timestamp() AS now";
     count: "SELECT (SELECT count(*) FROM {schema}.users) AS users,
         (SELECT count(*) FROM {schema}.sessions WHERE expires_at > $1 AND ends_at > $1) AS sessions";

@@ -3,6 +3,7 @@
 mod browsers;
 mod events;
 mod file;
+mod managing;
 mod migrate;
 mod openings;
 mod rows;

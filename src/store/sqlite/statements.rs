@@ -82,6 +82,52 @@ statements! {
         (SELECT bucket FROM throttle_cells WHERE clear_at <= $1 AND (banned_at IS NULL OR clear_at <= $2) LIMIT $3) RETURNING bucket";
     list_events: "SELECT {event} FROM audit_events e ORDER BY e.id DESC LIMIT $1";
     list_events_of_user: "SELECT {event} FROM audit_events e WHERE e.user_id = $2 ORDER BY e.id DESC LIMIT $1";
+    find_user_by_id: "SELECT {user} FROM users u WHERE u.id = $1";
+    edit_user: "UPDATE users SET email = CASE WHEN $2 THEN $3 ELSE email END,
+        email_verified = CASE WHEN $2 THEN $3 IS NOT NULL ELSE email_verified END,
+        name = CASE WHEN $4 THEN $5 ELSE name END, groups = COALESCE($6, groups), state = COALESCE($7, state),
+        password = COALESCE($8, password) WHERE id = $1";
+    // What nobody has verified is only a claim; an address that an administrator gives is verified.
+    email_taken: "SELECT 1 AS taken FROM users
+        WHERE id <> $1 AND (username = $2 OR (email = $2 AND email_verified)) LIMIT 1";
+    drop_email_claims: "UPDATE users SET email = NULL WHERE id <> $1 AND email = $2 AND NOT email_verified";
+    set_session_data: "UPDATE sessions SET data = $2 WHERE public_id = $1 RETURNING digest, public_id, user_id";
+    // The key of a user; of a deleted one as the log knows it.
+    event_user: "SELECT COALESCE((SELECT id FROM users WHERE username = $1),
+        (SELECT user_id FROM audit_events WHERE username = $1 AND kind = 'user_deleted' LIMIT 1)) AS id";
+    find_events: "SELECT e.id AS event_id, {event} FROM audit_events e WHERE e.id < $1
+        AND ($3 IS NULL OR e.at >= $3) AND ($4 IS NULL OR e.at < $4)
+        AND ($5 IS NULL OR e.kind = $5) ORDER BY e.id DESC LIMIT $2";
+    find_events_of_user: "SELECT e.id AS event_id, {event} FROM audit_events e WHERE e.id < $1
+        AND ($3 IS NULL OR e.at >= $3) AND ($4 IS NULL OR e.at < $4)
+        AND ($5 IS NULL OR e.kind = $5) AND e.user_id = $6 ORDER BY e.id DESC LIMIT $2";
+    find_events_of_session: "SELECT e.id AS event_id, {event} FROM audit_events e WHERE e.id < $1
+        AND ($3 IS NULL OR e.at >= $3) AND ($4 IS NULL OR e.at < $4)
+        AND ($5 IS NULL OR e.kind = $5) AND e.session_id = $6 AND ($7 IS NULL OR e.user_id = $7)
+        ORDER BY e.id DESC LIMIT $2";
+    forget_events: "DELETE FROM audit_events WHERE id IN (SELECT id FROM audit_events WHERE at < $1
+        ORDER BY at LIMIT $2) RETURNING 1 AS forgotten";
+    // Public ids begin with the time of the log-in. `bytes` is what the texts of one session take, by a sample.
+    session_figures: "SELECT (SELECT count(*) FROM sessions) AS total,
+        (SELECT count(*) FROM sessions WHERE sweep_at <= $2 AND expires_at <= $1) AS expired,
+        (SELECT count(*) FROM sessions WHERE public_id >= $3) AS created_today,
+        (SELECT count(*) FROM users) AS users,
+        (SELECT CAST(COALESCE(avg(octet_length(methods) + COALESCE(octet_length(user_agent), 0)
+            + COALESCE(octet_length(device), 0) + COALESCE(octet_length(first_address), 0)
+            + COALESCE(octet_length(last_address), 0) + COALESCE(octet_length(data), 0)), 0) AS INTEGER)
+            FROM (SELECT * FROM sessions LIMIT 1000)) AS bytes";
+    busiest_users: "SELECT u.username, c.sessions FROM (SELECT user_id, count(*) AS sessions FROM sessions
+            WHERE expires_at > $1 GROUP BY user_id ORDER BY 2 DESC, 1 LIMIT $2) c
+        JOIN users u ON u.id = c.user_id ORDER BY c.sessions DESC, u.username";
+    event_hours: "SELECT at / 3600000000 AS hour, kind, count(*) AS events,
+        min(at) AS oldest FROM (SELECT at, kind FROM audit_events WHERE at >= $1 ORDER BY at DESC LIMIT $2) newest
+        GROUP BY 1, 2";
+    log_ins_by_address: "SELECT address AS what, count(*) AS events FROM (SELECT kind, address FROM audit_events
+            WHERE at >= $1 ORDER BY at DESC LIMIT $2) newest
+        WHERE kind = 'login_succeeded' AND address IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $3";
+    failures_by_reason: "SELECT reason AS what, count(*) AS events FROM (SELECT kind, reason FROM audit_events
+            WHERE at >= $1 ORDER BY at DESC LIMIT $2) newest
+        WHERE kind = 'login_failed' AND reason IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $3";
     data_version: "PRAGMA data_version";
     count: "SELECT (SELECT count(*) FROM users) AS users,
         (SELECT count(*) FROM sessions WHERE expires_at > $1 AND ends_at > $1) AS sessions";

@@ -137,6 +137,8 @@ fn never<T: Send + 'static>() -> Call<'static, T> {
     Box::pin(async { Err(StoreError::NoSuchUser) })
 }
 
+impl Managing for FakeStore {}
+
 impl Store for FakeStore {
     fn find_session<'a>(&'a self, digest: &'a Digest) -> Call<'a, Option<Found>> {
         Box::pin(async move {

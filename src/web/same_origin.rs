@@ -3,7 +3,7 @@ use http::header::ORIGIN;
 
 /// What a request says about the page that sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sender {
+pub enum Sender {
     /// A page of our own origin, or the visitor's own hand.
     Ours,
     /// Nothing was said: no browser of the last years, or no browser.
@@ -14,7 +14,8 @@ pub(super) enum Sender {
 
 /// Reads `Sec-Fetch-Site` (Fetch Metadata) and `Origin` (RFC 6454, section 7); every value of both must agree with
 /// `origin`, the one that this request came to. `Origin: null` is somebody who hides.
-pub(super) fn sender(headers: &HeaderMap, origin: &str) -> Sender {
+#[must_use]
+pub fn sender(headers: &HeaderMap, origin: &str) -> Sender {
     let sites = headers
         .get_all("sec-fetch-site")
         .iter()

@@ -1,0 +1,161 @@
+use crate::account::AccountError;
+use crate::audit::StoreError;
+use crate::session::SessionError;
+use crate::web::Answer;
+use crate::web::Problem;
+use crate::web::RequestId;
+use http::HeaderValue;
+use http::StatusCode;
+use http::header::ALLOW;
+use http::header::RETRY_AFTER;
+use http::header::WWW_AUTHENTICATE;
+
+/// Why a request of an operator was not carried out. One `match` gives status, slug and text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Something in the query, the path or the body is not as documented; the text says what, and repeats no secret.
+    Invalid(String),
+    /// Nobody that may ask; the text says how to.
+    Unauthenticated(&'static str),
+    /// A member whose log-in lies too far back, with where to sign in again.
+    StepUp(String),
+    /// Nobody is signed in, with where to sign in.
+    SignIn(String),
+    /// Signed in, and no member of the group.
+    NotMember,
+    /// A page of another site sent it, or one that does not say where it is from.
+    Foreign,
+    /// What it names is not there.
+    Absent(&'static str),
+    /// What it wants is taken or cannot be now.
+    Conflict(String),
+    /// The body is of another type than JSON.
+    MediaType,
+    /// The path is known, the method is not; these are.
+    Method(String),
+    /// Not built yet.
+    NotYet(&'static str),
+    /// Too many passwords are being hashed.
+    Busy,
+    /// The store could not be asked: it is not known whether anything was done.
+    Unavailable,
+}
+
+impl Refusal {
+    pub(super) const fn status(&self) -> StatusCode {
+        match self {
+            Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthenticated(_) | Self::StepUp(_) | Self::SignIn(_) => StatusCode::UNAUTHORIZED,
+            Self::NotMember | Self::Foreign => StatusCode::FORBIDDEN,
+            Self::Absent(_) => StatusCode::NOT_FOUND,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotYet(_) => StatusCode::NOT_IMPLEMENTED,
+            Self::Busy | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    const fn slug(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "invalid-request",
+            Self::Unauthenticated(_) | Self::SignIn(_) => "unauthenticated",
+            Self::StepUp(_) => "step-up",
+            Self::NotMember => "forbidden",
+            Self::Foreign => "foreign-origin",
+            Self::Absent(_) => "not-found",
+            Self::Conflict(_) => "conflict",
+            Self::MediaType => "unsupported-media-type",
+            Self::Method(_) => "method-not-allowed",
+            Self::NotYet(_) => "not-available",
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Invalid(text) | Self::Conflict(text) => text,
+            Self::Unauthenticated(text) | Self::Absent(text) | Self::NotYet(text) => text,
+            Self::StepUp(_) => "This needs a fresh log-in: sign in again, then repeat it",
+            Self::SignIn(_) => "Not authenticated",
+            Self::NotMember => "This is open to members of the administrators' group only",
+            Self::Foreign => "The request must come from a page of this site: Origin or Sec-Fetch-Site has to say so",
+            Self::MediaType => "The body must be application/json, and not compressed",
+            Self::Method(_) => "This method is not allowed here",
+            Self::Busy => "Too many passwords are being hashed at once; nothing was done, try again in a moment",
+            Self::Unavailable => "The store is not answering, so nothing is reported as done; try again in a moment",
+        }
+    }
+
+    /// As a problem of RFC 9457.
+    pub(super) fn into_answer(self, id: RequestId) -> Answer {
+        let mut problem = Problem::new(self.status(), self.slug(), self.text(), id);
+        if let Self::StepUp(login) | Self::SignIn(login) = &self {
+            problem.login_url = Some(login.clone());
+        }
+        let mut answer = problem.into_answer(id);
+        let headers = answer.headers_mut();
+        match &self {
+            Self::Unauthenticated(_) => {
+                headers.insert(
+                    WWW_AUTHENTICATE,
+                    HeaderValue::from_static("Bearer realm=\"portcullis admin\""),
+                );
+            }
+            Self::Method(allow) => {
+                if let Ok(allow) = HeaderValue::from_str(allow) {
+                    headers.insert(ALLOW, allow);
+                }
+            }
+            Self::Busy | Self::Unavailable => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            }
+            _ => {}
+        }
+        answer
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        let error: &dyn std::error::Error = &error;
+        tracing::warn!(error, "an operator's request was not carried out");
+        Self::Unavailable
+    }
+}
+
+impl From<SessionError> for Refusal {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Store(error) => error.into(),
+            SessionError::Full | SessionError::UserGone | SessionError::Randomness => Self::Unavailable,
+        }
+    }
+}
+
+impl From<AccountError> for Refusal {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::NoSuchUser(_) => Self::Absent("There is no such user"),
+            AccountError::Taken(_) => Self::Conflict(sentence(&error.to_string())),
+            AccountError::Busy | AccountError::Randomness => Self::Busy,
+            AccountError::Store(error) => error.into(),
+            AccountError::Username(_)
+            | AccountError::Email
+            | AccountError::Name
+            | AccountError::Group(_)
+            | AccountError::TooManyGroups
+            | AccountError::ShortPassword
+            | AccountError::LongPassword => Self::Invalid(sentence(&error.to_string())),
+        }
+    }
+}
+
+/// With a capital at its start.
+pub(super) fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
