@@ -9,6 +9,7 @@
 
 mod admin;
 mod audit;
+mod ban;
 mod check;
 mod completions;
 mod config;
@@ -53,6 +54,8 @@ enum Command {
     Audit(audit::Options),
     #[command(subcommand)]
     Admin(admin::Command),
+    #[command(subcommand)]
+    Ban(ban::Command),
     Healthcheck(healthcheck::Options),
     Completions(completions::Options),
 }
@@ -83,6 +86,7 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Session(command) => wait_for(session::run(command)),
         Command::Audit(options) => wait_for(audit::run(options)),
         Command::Admin(command) => admin::run(&command),
+        Command::Ban(command) => wait_for(ban::run(command)),
         Command::Healthcheck(options) => wait_for(healthcheck::run(options)),
     };
     outcome.map(|()| ExitCode::SUCCESS)

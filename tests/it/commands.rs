@@ -1,5 +1,6 @@
 //! Commands as people and programs use them: exit codes, what is printed, and that nothing secret is.
 
+mod bans;
 mod checking;
 mod operators;
 mod quick;
@@ -113,6 +114,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_right() {
     let folder = Folder::with(SMALL);
     folder.run_bare(&[], "").fails(2, &["Usage: portcullis"]);
     for later in ["reload", "source", "ban"] {
+    for later in ["reload", "source", "audit", "admin"] {
         folder.run_bare(&[later], "").fails(2, &["unrecognized subcommand"]);
     }
     for later in ["import"] {

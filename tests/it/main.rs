@@ -25,3 +25,4 @@ mod store_contract;
 mod store_faults;
 mod streams;
 mod support;
+mod throttling;
