@@ -75,6 +75,7 @@ impl Portal {
         let Identified::Live(live) = known else {
             return self.unauthenticated(exchange, &known, "/me");
         };
+        self.sessions.touch(&live.entry, exchange.address);
         let synced = Synced {
             session: SessionFacts::of(&live.entry),
             user: UserFacts::of(&live.entry.user),

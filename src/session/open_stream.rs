@@ -110,7 +110,9 @@ impl OpenStream {
                 return StreamEnd::Unavailable;
             }
             // Answers that say nothing new wake nobody, so their age is looked at here.
-            let _ = tokio::time::timeout(left, standing.changed()).await;
+            if let Ok(Err(_)) = tokio::time::timeout(left, standing.changed()).await {
+                return StreamEnd::Unavailable;
+            }
         }
     }
 

@@ -258,6 +258,30 @@ async fn streams_end_when_the_session_expires() {
     until_none_is_open(&stage.gateway).await;
 }
 
+#[tokio::test]
+async fn what_a_client_says_in_a_websocket_keeps_its_session_and_silence_ends_it() {
+    let top = "[session]\nidle_timeout = \"3s\"\n";
+    let stage = Stage::with(top, ROUTES, application(&Heard::default())).await;
+    let mut socket = socket(&stage, "/echo").await;
+    let (mut events, _) = begin(&stage, "/quiet-events").await;
+    events.chunk().await;
+    let opened = Instant::now();
+    while opened.elapsed() < Duration::from_secs(5) {
+        socket.send(&frame(b"hi")).await;
+        assert_eq!(socket.exactly(4).await, [0x82, 2, b'h', b'i'], "{:?}", opened.elapsed());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let silent = Instant::now();
+    assert_eq!(socket.exactly(4).await, POLICY);
+    assert_eq!(chunks(&mut events).await.as_deref(), Some("0\r\n\r\n"));
+    assert!(
+        silent.elapsed() < Duration::from_secs(3) + SOON,
+        "{:?}",
+        silent.elapsed()
+    );
+    until_none_is_open(&stage.gateway).await;
+}
+
 fn on_postgres(url: &str, app: &str) -> String {
     let top = format!(
         "[store]\nurl = \"{url}\"\ncall_timeout = \"1s\"\n\

@@ -146,6 +146,37 @@ async fn a_page_that_listens_is_warned_before_the_end_and_listening_is_no_activi
 }
 
 #[tokio::test]
+async fn a_page_that_says_it_is_here_keeps_its_session_and_is_told_that_the_end_moved() {
+    let top = "[session]\nidle_timeout = \"10s\"\n[cache]\nmax_age = \"1s\"\n";
+    let stage = Stage::with(top, ROUTES, application(&Heard::default())).await;
+    let mut listener = Listener::open(&stage).await;
+    let before = session(&stage).await;
+    let (name, told) = listener.event().await;
+    assert_eq!(
+        (name.as_str(), &told["at"]),
+        ("expiring", &before["expires_at"]),
+        "{told}"
+    );
+    assert_eq!(
+        session(&stage).await["expires_at"],
+        before["expires_at"],
+        "asking is no activity"
+    );
+    let synced = sync(&stage, &json!({})).await.json();
+    assert!(
+        synced["session"]["expires_at"].as_str() > before["expires_at"].as_str(),
+        "{synced}"
+    );
+    let (name, told) = listener.event().await;
+    assert_eq!(
+        (name.as_str(), &told["reason"]),
+        ("changed", &json!("extended")),
+        "{told}"
+    );
+    assert_eq!(told["at"], synced["session"]["expires_at"]);
+}
+
+#[tokio::test]
 async fn a_page_that_listens_is_told_when_its_user_changed() {
     let stage = stage(&Heard::default()).await;
     let mut listener = Listener::open(&stage).await;
