@@ -4,13 +4,14 @@
 import { readFileSync } from "node:fs";
 import { Stage } from "./stage.mjs";
 import * as leaving from "./scenarios/leaving.mjs";
+import * as limits from "./scenarios/limits.mjs";
 import * as looks from "./scenarios/looks.mjs";
 import * as offline from "./scenarios/offline.mjs";
 import * as sessions from "./scenarios/sessions.mjs";
 import * as signingIn from "./scenarios/signing_in.mjs";
 import * as strangers from "./scenarios/strangers.mjs";
 
-const SCENARIOS = { ...leaving, ...looks, ...offline, ...sessions, ...signingIn, ...strangers };
+const SCENARIOS = { ...leaving, ...limits, ...looks, ...offline, ...sessions, ...signingIn, ...strangers };
 const DEADLINE = 90_000;
 
 const name = process.argv[2];

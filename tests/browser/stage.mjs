@@ -8,11 +8,15 @@ import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
+import { complaints } from "./measure.mjs";
 
 const { chromium } = createRequire(new URL("../.cache/browser/", import.meta.url))("playwright-core");
 
 /** The longest wait for anything that a page should do. */
 export const PATIENCE = 15_000;
+
+const WIDTHS = [320, 768, 1280];
+const SCHEMES = ["light", "dark"];
 
 export class Stage {
   #browser;
@@ -161,6 +165,21 @@ export class Visitor {
 
   async text() {
     return this.page.locator("body").innerText();
+  }
+
+  /** Photographs the page that is open in every scheme and width, and measures it. */
+  async examine(name) {
+    mkdirSync(this.stage.shots, { recursive: true });
+    for (const colorScheme of SCHEMES) {
+      await this.page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+      for (const width of WIDTHS) {
+        await this.page.setViewportSize({ width, height: 800 });
+        const path = join(this.stage.shots, `${name}-${colorScheme}-${width}.png`);
+        await this.page.screenshot({ path, fullPage: true });
+        assert.deepEqual(await this.page.evaluate(complaints), [], `${name}, ${colorScheme}, ${width} px`);
+      }
+    }
+    await this.page.setViewportSize({ width: 1280, height: 800 });
   }
 
   async sessionCookie() {

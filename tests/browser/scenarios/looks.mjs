@@ -1,12 +1,7 @@
 // Every page as people see it: in light and dark, narrow and wide, by keyboard, and under its own policy.
 
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
-import { complaints, focus, stops } from "../measure.mjs";
-
-const WIDTHS = [320, 768, 1280];
-const SCHEMES = ["light", "dark"];
+import { focus, stops } from "../measure.mjs";
 
 /** Every page: its name, its status, and how somebody comes to see it. */
 const PAGES = [
@@ -75,19 +70,7 @@ async function onEachPage(stage, look) {
 }
 
 export async function every_page_is_readable_in_light_and_dark_narrow_and_wide(stage) {
-  mkdirSync(stage.shots, { recursive: true });
-  await onEachPage(stage, async (name, { page }) => {
-    for (const colorScheme of SCHEMES) {
-      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-      for (const width of WIDTHS) {
-        await page.setViewportSize({ width, height: 800 });
-        const path = join(stage.shots, `${name}-${colorScheme}-${width}.png`);
-        await page.screenshot({ path, fullPage: true });
-        assert.deepEqual(await page.evaluate(complaints), [], `${name}, ${colorScheme}, ${width} px`);
-      }
-    }
-    await page.setViewportSize({ width: 1280, height: 800 });
-  });
+  await onEachPage(stage, (name, visitor) => visitor.examine(name));
 }
 
 export async function the_keyboard_reaches_everything_in_order_and_shows_where_it_is(stage) {

@@ -163,6 +163,8 @@ scenarios! {
     a_page_that_works_offline_loses_the_network_and_the_session_and_no_note: Notes::start(),
     a_page_that_watches_is_told_before_its_session_ends_and_when: Stage::with("[session]\nidle_timeout = \"8s\"\nlifetime = \"8s\"\n"),
     a_form_sent_after_the_session_ended_can_be_sent_again: Stage::start() => saved_once,
+    a_session_too_many_is_refused_with_what_to_do_about_it:
+        Stage::with("[session]\nmax_per_user = 1\nwhen_full = \"refuse\"\n"),
     a_session_that_another_browser_ended_first_is_told_to_be_gone: Stage::start(),
     a_session_that_was_ended_elsewhere_is_told_and_can_be_begun_again: Stage::start(),
     a_visitor_signs_in_and_lands_where_they_wanted_to_go: Stage::start(),
@@ -182,6 +184,9 @@ scenarios! {
         Stage::with("[portal]\nclear_cache = [\"app.example.test\"]\n"),
     signing_out_everywhere_else_works_without_scripts_and_keeps_this_browser: Stage::start(),
     signing_out_leaves_the_cache_alone_where_nobody_asks: Stage::start(),
+    strangers_who_guess_are_slowed_down_and_the_owner_is_not:
+        Stage::with("[throttle]\naccount = \"3/10m\"\n"),
+    the_newest_session_takes_the_place_of_the_oldest: Stage::with("[session]\nmax_per_user = 1\n"),
     the_cookie_is_out_of_reach_of_scripts_and_lasts_as_long_as_was_asked: Stage::start(),
     the_form_is_filled_and_sent_by_keyboard_alone: Stage::start(),
     the_keyboard_reaches_everything_in_order_and_shows_where_it_is: Stage::complete(),
