@@ -1,7 +1,8 @@
+use super::HashError;
 use super::ThrottleError;
-use super::rules::LONGEST_PASSWORD;
+use super::choice::LONGEST_PASSWORD;
+use super::choice::SHORTEST_PASSWORD;
 use super::rules::MOST_GROUPS;
-use super::rules::SHORTEST_PASSWORD;
 use crate::model::UsernameError;
 use crate::store::StoreError;
 use std::time::Duration;
@@ -41,12 +42,28 @@ pub enum AccountError {
     /// Not a user name.
     #[error(transparent)]
     Username(#[from] UsernameError),
+    /// A user name that stands for something else.
+    #[error("nobody can be called {0:?}: the audit log uses this name for itself; choose another")]
+    Reserved(String),
+    /// A user name that could be an e-mail address.
+    #[error("a user name that you choose yourself has no @; leave it out")]
+    At,
     /// Not an e-mail address.
-    #[error("an e-mail address has one @ with something on both sides, no spaces, and at most 254 bytes")]
+    #[error(
+        "an e-mail address has one @ with something on both sides, no spaces and none of , ; | < > \", and at most 254 bytes"
+    )]
     Email,
     /// Not a display name.
     #[error("a display name has 1 to 128 bytes and no control characters")]
     Name,
+    /// A display name that would be read as two.
+    #[error("a display name has none of , ; | because lists are written with them; write \"Ada Lovelace\"")]
+    NameDelimiter,
+    /// A display name that pretends to be another.
+    #[error(
+        "a display name has letters of one script, and no styled ones: others look alike; write it in one alphabet only"
+    )]
+    LookAlike,
     /// Not a group.
     #[error("{0:?} is no group: a group is written with letters, digits and . _ : @ + - and has 1 to 64 characters")]
     Group(String),
@@ -54,17 +71,39 @@ pub enum AccountError {
     #[error("a user can be in at most {MOST_GROUPS} groups")]
     TooManyGroups,
     /// A password that is too easy to guess.
-    #[error("a password has at least {SHORTEST_PASSWORD} characters")]
+    #[error("a password has at least {SHORTEST_PASSWORD} characters; several words are easy to remember")]
     ShortPassword,
     /// A password that is too long.
-    #[error("a password has at most {LONGEST_PASSWORD} bytes")]
+    #[error("a password has at most {LONGEST_PASSWORD} bytes; choose a shorter one")]
     LongPassword,
+    /// A password that is tried first.
+    #[error(
+        "this password is one of the most common ones, which are tried first; choose another, such as several words"
+    )]
+    CommonPassword,
+    /// A password that can be read off.
+    #[error(
+        "the password must not be your user name, your name, your e-mail address or the name of this site; choose another"
+    )]
+    OwnPassword,
+    /// A new password that is the old one.
+    #[error("the new password is the one that you have; choose another")]
+    SamePassword,
+    /// A password hash to be imported that cannot be used.
+    #[error(transparent)]
+    Hash(#[from] HashError),
     /// There is no such user.
     #[error("there is no user {0}")]
     NoSuchUser(String),
     /// Name or e-mail address belong, or the name belonged, to somebody else.
     #[error("{0} is already taken; names of deleted users are not given out again")]
     Taken(&'static str),
+    /// Tried too often.
+    #[error("too many attempts; try again later")]
+    Throttled {
+        /// When it may be tried again; at least a second.
+        retry_after: Duration,
+    },
     /// Too many passwords are being checked.
     #[error("too many passwords are being checked at once; try again")]
     Busy,
@@ -74,6 +113,15 @@ pub enum AccountError {
     /// The store did not do it; nothing is reported done.
     #[error("the user store did not carry this out")]
     Store(#[source] StoreError),
+}
+
+impl From<ThrottleError> for AccountError {
+    fn from(error: ThrottleError) -> Self {
+        match error {
+            ThrottleError::Throttled { retry_after } => Self::Throttled { retry_after },
+            ThrottleError::Store(error) => Self::Store(error),
+        }
+    }
 }
 
 impl AccountError {

@@ -1,5 +1,7 @@
 use super::AccountError;
 use super::Accounts;
+use super::choice;
+use super::choice::OwnWords;
 use super::rules;
 use crate::model::Event;
 use crate::model::EventKind;
@@ -38,7 +40,7 @@ impl Accounts {
     pub async fn add(&self, new: NewAccount, actor: &str) -> Result<User, AccountError> {
         let user = User {
             id: UserId(Uuid::now_v7()),
-            username: Username::parse(new.username.trim())?,
+            username: rules::username(&new.username)?,
             email_verified: new.email.is_some(),
             email: new.email.as_deref().map(rules::email).transpose()?,
             name: new.name.as_deref().map(rules::name).transpose()?,
@@ -47,7 +49,7 @@ impl Accounts {
             created_at: self.clock.now(),
         };
         let password = match new.password {
-            Some(password) => Some(self.hash(password).await?),
+            Some(password) => Some(self.hash_for(&user, password).await?),
             None => None,
         };
         let event = self.event(EventKind::UserAdded, &user, actor);
@@ -109,7 +111,7 @@ impl Accounts {
     ) -> Result<Vec<Ended>, AccountError> {
         let user = self.known(username).await?;
         let change = UserChange {
-            password: Some(self.hash(password).await?),
+            password: Some(self.hash_for(&user, password).await?),
             end_sessions: true,
             ..UserChange::default()
         };
@@ -192,9 +194,20 @@ impl Accounts {
         found.ok_or_else(|| AccountError::NoSuchUser(username.trim().chars().take(64).collect()))
     }
 
-    pub(super) async fn hash(&self, password: SecretString) -> Result<SecretString, AccountError> {
-        rules::password(&password)?;
+    /// The hash of a password that `user` may have.
+    pub(super) async fn hash_for(&self, user: &User, password: SecretString) -> Result<SecretString, AccountError> {
+        self.check_choice(user, &password)?;
         self.hasher.hash(password).await
+    }
+
+    /// Whether `user` may have `password`.
+    pub(super) fn check_choice(&self, user: &User, password: &SecretString) -> Result<(), AccountError> {
+        let own = OwnWords {
+            username: user.username.as_str(),
+            email: user.email.as_deref(),
+            name: user.name.as_deref(),
+        };
+        choice::check(password, &own, &self.settings)
     }
 
     async fn change(

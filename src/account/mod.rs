@@ -1,34 +1,47 @@
-//! Users and passwords: proves who signs in, and adds, changes and deletes users.
+//! Users and passwords: proves who signs in, and adds, changes, imports and deletes users.
 //!
 //! It opens no session and decides nothing about requests.
 //!
-//! Called by portal (log-in), admin (tokens, bans) and by the commands `user …` and `ban …`, on the control runtime.
+//! Called by portal (log-in, registration, change of password), admin (tokens, bans) and by the commands `user …` and
+//! `ban …`, on the control runtime.
 //!
 //! What must always hold: whether a user exists is not to be learned from a log-in, neither from the answer nor from its
 //! time; a password is never logged and wiped after use; hashing never holds up a runtime, and never takes more memory
-//! than `at_once` hashes; no password is checked that was not counted by [`Throttle`] first. A log-in whose future is dropped is carried through and audited all the same; a change is
-//! stored whole or not at all.
+//! than `at_once` hashes; no password is checked that was not counted by [`Throttle`] first. Imported hashes cost what other
+//! programs chose, within the bounds of `stored`; where that is more than `least_failure_time`, a wrong password shows by
+//! its time that the user was imported and has not signed in since. A log-in whose future is dropped is carried through and
+//! audited all the same; a change is stored whole or not at all.
 
 mod bans;
+mod change;
+mod choice;
 mod edit;
 mod error;
+mod import;
 mod manage;
 mod origin;
 mod password;
 mod rate;
+mod register;
 mod rules;
 mod sign_in;
 mod standing;
+mod stored;
 mod throttle;
 
 pub use crate::store::Part;
 pub use bans::Banned;
+pub use change::ChangeError;
+pub use choice::SHORTEST_PASSWORD;
 pub use edit::AccountEdit;
 pub use error::{AccountError, SignInError};
+pub use import::{ImportedAccount, ReadyAccount};
 pub use manage::NewAccount;
 pub use origin::{KnownBrowser, Origin};
 pub use rate::{Rate, Rates};
-pub use rules::{MOST_GROUPS, SHORTEST_PASSWORD};
+pub use register::Registration;
+pub use rules::{MOST_GROUPS, REGISTERED};
+pub use stored::HashError;
 pub use throttle::{Admitted, Attempt, Now, Throttle, ThrottleError};
 
 use crate::clock::Clock;
@@ -53,6 +66,8 @@ pub struct Settings {
     pub least_failure_time: Duration,
     /// How often something may be tried.
     pub rates: Rates,
+    /// What pages call the site: nobody's password.
+    pub site: Option<String>,
 }
 
 impl Default for Settings {
@@ -65,6 +80,7 @@ impl Default for Settings {
             queue: 64,
             least_failure_time: Duration::from_millis(400),
             rates: Rates::default(),
+            site: None,
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use super::AccountError;
 use super::Settings;
-use super::rules::LONGEST_PASSWORD;
+use super::choice::LONGEST_PASSWORD;
+use super::stored;
+use super::stored::StoredHash;
 use argon2::Algorithm;
 use argon2::Argon2;
 use argon2::Params;
@@ -15,11 +17,6 @@ use secrecy::SecretString;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
-
-/// The most that a stored hash may ask for: whoever can write one row must not be able to stop the gateway.
-const MOST_MEMORY_KIB: u32 = 256 * 1024;
-const MOST_PASSES: u32 = 16;
-const MOST_LANES: u32 = 8;
 
 /// Hashes passwords and checks them.
 pub(super) struct Hasher {
@@ -39,10 +36,19 @@ pub(super) struct Place {
     permit: OwnedSemaphorePermit,
 }
 
+/// What a check found.
+#[derive(Default)]
+pub(super) struct Checked {
+    /// Whether the password is the one that is stored.
+    pub right: bool,
+    /// A hash of ours to be stored in place of one that another program made.
+    pub replacement: Option<SecretString>,
+}
+
 impl Hasher {
     pub(super) fn new(settings: &Settings) -> Self {
-        let memory = settings.memory_kib.clamp(Params::MIN_M_COST, MOST_MEMORY_KIB);
-        let passes = settings.passes.clamp(Params::MIN_T_COST, MOST_PASSES);
+        let memory = settings.memory_kib.clamp(Params::MIN_M_COST, stored::MOST_MEMORY_KIB);
+        let passes = settings.passes.clamp(Params::MIN_T_COST, stored::most_passes(memory));
         let params = Params::new(memory, passes, 1, None).expect("both lie within their bounds");
         let at_once = settings.at_once.clamp(1, Semaphore::MAX_PERMITS / 2);
         let queue = settings.queue.min(Semaphore::MAX_PERMITS / 2);
@@ -63,30 +69,41 @@ impl Hasher {
         Ok(Place { permit })
     }
 
-    /// Whether `password` is the one whose PHC string is `stored`. Costs the same when nothing, or nothing usable, is
-    /// stored. Runs to its end when the future is dropped, and holds its place until then.
-    pub(super) async fn verify(&self, place: Place, password: SecretString, stored: Option<SecretString>) -> bool {
+    /// Whether `password` is the one whose hash is `stored`. Costs as much as one of our own when nothing, or nothing
+    /// usable, is stored; a hash of another program costs what that program chose, within bounds. With `replace`, one that
+    /// is not as good as ours is made anew from a password that matches. Runs to its end when the future is dropped, and
+    /// holds its place until then.
+    pub(super) async fn verify(
+        &self,
+        place: Place,
+        password: SecretString,
+        stored: Option<SecretString>,
+        replace: bool,
+    ) -> Checked {
         let (argon2, stand_in) = (self.argon2.clone(), Arc::clone(&self.stand_in));
-        let matches = move || matches(&argon2, &password, stored.as_ref(), &stand_in);
+        let check = move || {
+            let Some(hash) = matching(&argon2, &password, stored.as_ref(), &stand_in) else {
+                return Checked::default();
+            };
+            let password = password.expose_secret().as_bytes();
+            let (memory, passes) = (argon2.params().m_cost(), argon2.params().t_cost());
+            let replaced = replace && hash.is_to_be_replaced(password, memory, passes);
+            Checked {
+                right: true,
+                // Without randomness or memory it is made at another log-in.
+                replacement: replaced.then(|| make(&argon2, password).ok()).flatten(),
+            }
+        };
         // A check that panicked proved nothing.
-        self.run(place, matches).await.unwrap_or(false)
+        self.run(place, check).await.unwrap_or_default()
     }
 
     /// The PHC string of a password, with a fresh salt.
     pub(super) async fn hash(&self, password: SecretString) -> Result<SecretString, AccountError> {
         let place = self.queue().map_err(|Full| AccountError::Busy)?;
-        let mut salt = [0; 16];
-        getrandom::fill(&mut salt).map_err(|_| AccountError::Randomness)?;
         let argon2 = self.argon2.clone();
-        let hash = move || {
-            let hash = argon2.hash_password_with_salt(password.expose_secret().as_bytes(), &salt);
-            hash.map(|hash| SecretString::from(hash.to_string()))
-        };
-        // The work itself fails only where there is no memory for it.
-        self.run(place, hash)
-            .await
-            .and_then(Result::ok)
-            .ok_or(AccountError::Busy)
+        let hash = move || make(&argon2, password.expose_secret().as_bytes());
+        self.run(place, hash).await.unwrap_or(Err(AccountError::Busy))
     }
 
     async fn run<T: Send + 'static>(&self, place: Place, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
@@ -103,31 +120,37 @@ impl Hasher {
     }
 }
 
-fn matches(argon2: &Argon2, password: &SecretString, stored: Option<&SecretString>, stand_in: &SecretString) -> bool {
-    let usable = stored.and_then(|stored| usable(stored.expose_secret()));
+fn make(argon2: &Argon2, password: &[u8]) -> Result<SecretString, AccountError> {
+    let mut salt = [0; 16];
+    getrandom::fill(&mut salt).map_err(|_| AccountError::Randomness)?;
+    let hash = argon2.hash_password_with_salt(password, &salt);
+    // The work itself fails only where there is no memory for it.
+    hash.map(|hash| SecretString::from(hash.to_string()))
+        .map_err(|_| AccountError::Busy)
+}
+
+/// The stored hash, when `password` is its own.
+fn matching(
+    argon2: &Argon2,
+    password: &SecretString,
+    stored: Option<&SecretString>,
+    stand_in: &SecretString,
+) -> Option<StoredHash> {
+    let stored = stored.and_then(|stored| StoredHash::read(stored.expose_secret()).ok());
     // Longer ones were never set.
     let password = Some(password.expose_secret().as_bytes()).filter(|password| password.len() <= LONGEST_PASSWORD);
-    if let (Some(hash), Some(password)) = (usable, password) {
-        return argon2.verify_password(password, &hash).is_ok();
+    if let (Some(hash), Some(password)) = (stored, password) {
+        return hash.matches(password).then_some(hash);
     }
     let work = PasswordHash::new(stand_in.expose_secret()).map(|hash| argon2.verify_password(b"", &hash));
     // There was nothing to match, but the work must be done: the optimiser is not to see that nobody looks at it.
     let _ = std::hint::black_box(work);
-    false
-}
-
-/// A stored hash that is Argon2id and asks for no more than it may.
-fn usable(stored: &str) -> Option<PasswordHash> {
-    let hash = PasswordHash::new(stored).ok()?;
-    let params = Params::try_from(&hash).ok()?;
-    let modest = params.m_cost() <= MOST_MEMORY_KIB && params.t_cost() <= MOST_PASSES && params.p_cost() <= MOST_LANES;
-    let argon2id = Algorithm::try_from(hash.algorithm.as_str()).is_ok_and(|found| found == Algorithm::Argon2id);
-    (modest && argon2id && hash.salt.is_some() && hash.hash.is_some()).then_some(hash)
+    None
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Hasher, usable};
+    use super::Hasher;
     use crate::account::Settings;
     use secrecy::{ExposeSecret, SecretString};
     use std::time::Duration;
@@ -149,7 +172,7 @@ mod tests {
 
     async fn verify(hasher: &Hasher, password: &str, stored: Option<SecretString>) -> bool {
         let place = hasher.queue().unwrap();
-        hasher.verify(place, secret(password), stored).await
+        hasher.verify(place, secret(password), stored, false).await.right
     }
 
     #[tokio::test]
@@ -184,17 +207,27 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_stored_hash_cannot_ask_for_the_machines_whole_memory() {
-        let stored = |algorithm: &str, params: &str| {
-            let text = format!("${algorithm}$v=19${params}${}${}", "A".repeat(22), "A".repeat(43));
-            usable(&text).is_some()
+    #[tokio::test]
+    async fn a_hash_of_another_program_is_made_anew_where_that_is_asked_for() {
+        let hasher = hasher(1, 0);
+        let stored = secret("pbkdf2_sha256$1000$NaClNaClNaCl1x$dce8H7yIVM2yV0xmqe1esrEisE1wnxMeVsxJxG102N0=");
+        let check = async |password: &str, replace: bool| {
+            let place = hasher.queue().unwrap();
+            hasher
+                .verify(place, secret(password), Some(stored.clone()), replace)
+                .await
         };
-        assert!(stored("argon2id", "m=262144,t=16,p=8"));
-        assert!(!stored("argon2id", "m=262145,t=2,p=1"));
-        assert!(!stored("argon2id", "m=19456,t=17,p=1"));
-        assert!(!stored("argon2id", "m=19456,t=2,p=9"));
-        assert!(!stored("argon2i", "m=19456,t=2,p=1"));
+        let password = "Grüße, 42 Türme";
+        let kept = check(password, false).await;
+        assert!(kept.right && kept.replacement.is_none());
+        let wrong = check("Grüße, 42 Turme", true).await;
+        assert!(!wrong.right && wrong.replacement.is_none());
+        let ours = check(password, true).await.replacement.unwrap();
+        assert!(ours.expose_secret().starts_with("$argon2id$v=19$m=64,t=1,p=1$"));
+        assert!(verify(&hasher, password, Some(ours.clone())).await);
+        let place = hasher.queue().unwrap();
+        let again = hasher.verify(place, secret(password), Some(ours), true).await;
+        assert!(again.right && again.replacement.is_none(), "ours stays as it is");
     }
 
     #[tokio::test]
@@ -204,7 +237,7 @@ mod tests {
         let second = hasher.queue().unwrap();
         assert!(hasher.queue().is_err());
         drop(second);
-        assert!(!hasher.verify(first, secret("x"), None).await);
+        assert!(!hasher.verify(first, secret("x"), None, true).await.right);
         assert!(hasher.queue().is_ok());
     }
 
@@ -212,7 +245,7 @@ mod tests {
     async fn work_that_nobody_waits_for_keeps_its_place_until_it_is_done() {
         let hasher = hasher(1, 0);
         let place = hasher.queue().unwrap();
-        let checking = hasher.verify(place, secret("x"), None);
+        let checking = hasher.verify(place, secret("x"), None, false);
         drop(tokio::time::timeout(Duration::ZERO, checking).await);
         // Taken again only after the thread gave it back; a leak would wait here for ever.
         let waiting = hasher.places.acquire();

@@ -1,25 +1,46 @@
 //! What a user's words may look like. They end in headers, lists and pages of other applications.
 
 use super::AccountError;
-use secrecy::ExposeSecret;
-use secrecy::SecretString;
+use crate::model::Username;
+use unicode_security::GeneralSecurityProfile;
+use unicode_security::RestrictionLevel;
+use unicode_security::RestrictionLevelDetection;
 
-/// Fewest characters of a password, whatever they are (NIST SP 800-63B: length counts, composition does not).
-pub const SHORTEST_PASSWORD: usize = 8;
-/// Most bytes of a password.
-pub(super) const LONGEST_PASSWORD: usize = 1024;
+/// Who acts in the audit log without being a user: nobody may be called so.
+const RESERVED: &[&str] = &["admin-token-user", "command", "system"];
+/// The group of users who registered themselves, and their only one.
+pub const REGISTERED: &str = "registered";
 /// Most groups of a user: a header holds them all.
 pub const MOST_GROUPS: usize = 64;
 const LONGEST_EMAIL: usize = 254;
 const LONGEST_NAME: usize = 128;
 const LONGEST_GROUP: usize = 64;
 
+/// A user name that somebody may have.
+pub(super) fn username(text: &str) -> Result<Username, AccountError> {
+    let name = Username::parse(text.trim())?;
+    if RESERVED.contains(&name.as_str()) {
+        return Err(AccountError::Reserved(name.to_string()));
+    }
+    Ok(name)
+}
+
+/// A user name that visitors may give themselves. One with an @ could be somebody's e-mail address, and applications that
+/// know people by their address would believe it.
+pub(super) fn own_username(text: &str) -> Result<Username, AccountError> {
+    let name = username(text)?;
+    if name.as_str().contains('@') {
+        return Err(AccountError::At);
+    }
+    Ok(name)
+}
+
 /// An address as it is stored: lower-cased.
 pub(super) fn email(text: &str) -> Result<String, AccountError> {
     let email = text.trim().to_lowercase();
     let plain = !email
         .chars()
-        .any(|letter| letter.is_control() || letter.is_whitespace() || is_unseen(letter));
+        .any(|letter| letter.is_control() || letter.is_whitespace() || is_unseen(letter) || ",;|<>\"".contains(letter));
     let shaped = email
         .split_once('@')
         .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'));
@@ -28,12 +49,24 @@ pub(super) fn email(text: &str) -> Result<String, AccountError> {
         .ok_or(AccountError::Email)
 }
 
-/// A display name: whatever people are called, without what would change how text around it is shown.
+/// A display name: whatever people are called, without what would change how text around it is shown, what ends a list's
+/// entry, and letters that are there to look like others.
 pub(super) fn name(text: &str) -> Result<String, AccountError> {
     let name = text.trim();
     let plain = !name.chars().any(|letter| letter.is_control() || is_unseen(letter));
-    let fits = plain && !name.is_empty() && name.len() <= LONGEST_NAME;
-    fits.then(|| name.to_owned()).ok_or(AccountError::Name)
+    if !plain || name.is_empty() || name.len() > LONGEST_NAME {
+        return Err(AccountError::Name);
+    }
+    if name.contains([',', ';', '|']) {
+        return Err(AccountError::NameDelimiter);
+    }
+    // UTS #39: no styled or wide letters, and none of Latin, Greek and Cyrillic beside each other.
+    let letters: String = name.chars().filter(|letter| letter.is_alphanumeric()).collect();
+    let usual = letters.chars().all(GeneralSecurityProfile::identifier_allowed);
+    if !usual || !letters.check_restriction_level(RestrictionLevel::ModeratelyRestrictive) {
+        return Err(AccountError::LookAlike);
+    }
+    Ok(name.to_owned())
 }
 
 /// Groups, sorted and without doubles. A comma, the list delimiter of headers, is no part of a group.
@@ -51,26 +84,17 @@ pub(super) fn groups(groups: &[String]) -> Result<Vec<String>, AccountError> {
         .ok_or(AccountError::TooManyGroups)
 }
 
-/// A password to be set. One that is already set is checked against its hash only.
-pub(super) fn password(password: &SecretString) -> Result<(), AccountError> {
-    let text = password.expose_secret();
-    if text.chars().count() < SHORTEST_PASSWORD {
-        return Err(AccountError::ShortPassword);
-    }
-    (text.len() <= LONGEST_PASSWORD)
-        .then_some(())
-        .ok_or(AccountError::LongPassword)
-}
-
 /// Characters that turn the direction of text or take no room: with them one name can look like another.
 fn is_unseen(letter: char) -> bool {
     matches!(letter,
-        '\u{061c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' |
+        '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{email, groups, name, password};
+    use super::{email, groups, name, own_username, username};
+    use crate::account::AccountError;
 
     #[test]
     fn an_address_has_exactly_one_at_and_is_lower_cased() {
@@ -86,6 +110,8 @@ mod tests {
             "a b@c",
             "a\n@c",
             "a\u{202e}@c",
+            "a,b@c",
+            "Ann<a@c>",
             &long,
         ] {
             assert!(email(bad).is_err(), "{bad:?}");
@@ -130,10 +156,46 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_measured_in_characters_and_bounded_in_bytes() {
-        let check = |text: &str| password(&text.to_owned().into());
-        assert!(check("1234567").is_err() && check("ääää").is_err());
-        assert!(check("12345678").is_ok() && check("        ").is_ok() && check("пароль78").is_ok());
-        assert!(check(&"a".repeat(1024)).is_ok() && check(&"a".repeat(1025)).is_err());
+    fn a_display_name_looks_like_no_other_and_ends_no_entry_of_a_list() {
+        for fine in [
+            "Ann O’Neill-Smith",
+            "Иван Иванов",
+            "Αλέξης",
+            "王 小明 Wang",
+            "山田 太郎 Taro",
+            "李 3rd",
+            "Zoë (Ops) \u{1f600}",
+        ] {
+            assert!(name(fine).is_ok(), "{fine}");
+        }
+        for mixed in [
+            "\u{410}nn",
+            "Ann \u{410}dmin",
+            "Ann \u{39f}ps",
+            "\u{1d400}nn",
+            "\u{ff21}nn",
+            "\u{1d00}nn",
+            "\u{3a9}\u{43d}\u{430}",
+        ] {
+            assert!(matches!(name(mixed), Err(AccountError::LookAlike)), "{mixed}");
+        }
+        for listed in ["Lovelace, Ada", "a;b", "a|b"] {
+            assert!(matches!(name(listed), Err(AccountError::NameDelimiter)), "{listed}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_called_like_an_actor_of_the_audit_log() {
+        for reserved in ["command", "system", " admin-token-user "] {
+            assert!(
+                matches!(username(reserved), Err(AccountError::Reserved(_))),
+                "{reserved}"
+            );
+        }
+        assert_eq!(username(" ann ").unwrap().as_str(), "ann");
+        assert!(username("ann@example.com").is_ok());
+        assert!(matches!(own_username("ann@example.com"), Err(AccountError::At)));
+        assert!(matches!(own_username("system"), Err(AccountError::Reserved(_))));
+        assert!(own_username("ann.b_c+d-e").is_ok());
     }
 }

@@ -21,10 +21,25 @@ use tokio::time::Instant;
 /// Longer than any name or address; what is longer is nobody's.
 const LONGEST_LOGIN: usize = 254;
 
+/// What a password is proven for; the reason in the audit log where it was the wrong one.
+#[derive(Clone, Copy)]
+pub(super) enum Occasion {
+    LogIn,
+    Change,
+}
+
+/// Who proved a password.
+pub(super) struct Proven {
+    pub user: User,
+    /// The hash of that password as it is stored.
+    pub stored: SecretString,
+}
+
 impl Accounts {
-    /// Proves who `login` (a user name or an e-mail address, in any case) is. Unknown users cost the same as known ones,
-    /// and failures are answered no sooner than the least time. Failures are audited, also when the future is dropped. The
-    /// attempt is counted before the password is looked at, and given back when it was the right one.
+    /// Proves who `login` (a user name or a verified e-mail address, in any case) is. Unknown users cost the same as known
+    /// ones, and failures are answered no sooner than the least time. Failures are audited, also when the future is
+    /// dropped. The attempt is counted before the password is looked at, and given back when it was the right one. A hash
+    /// that another program made is replaced by ours.
     ///
     /// # Errors
     /// See [`SignInError`].
@@ -34,8 +49,20 @@ impl Accounts {
         password: SecretString,
         origin: impl Into<Origin>,
     ) -> Result<User, SignInError> {
+        let proven = self.prove(login, password, origin.into(), Occasion::LogIn).await;
+        proven.map(|proven| proven.user)
+    }
+
+    /// The only way in which a password is checked.
+    pub(super) async fn prove(
+        &self,
+        login: &str,
+        password: SecretString,
+        origin: Origin,
+        occasion: Occasion,
+    ) -> Result<Proven, SignInError> {
         let answer_at = Instant::now() + self.settings.least_failure_time;
-        let (login, origin) = (canonical(login), origin.into());
+        let login = canonical(login);
         self.throttle.glance(&login, &origin)?;
         // Before the store is asked: a flood of log-ins is not to become a flood of queries.
         let place = self.hasher.queue().map_err(|Full| SignInError::Busy)?;
@@ -46,6 +73,7 @@ impl Accounts {
             clock: self.clock.clone(),
             login,
             origin,
+            occasion,
         };
         let task = tokio::spawn(proof.prove(place, password));
         let outcome = task.await.unwrap_or_else(|error| {
@@ -67,28 +95,38 @@ struct Proof {
     clock: Clock,
     login: String,
     origin: Origin,
+    occasion: Occasion,
 }
 
 impl Proof {
-    async fn prove(self, place: Place, password: SecretString) -> Result<User, SignInError> {
+    async fn prove(self, place: Place, password: SecretString) -> Result<Proven, SignInError> {
         let found = self.find().await?;
         let (user, stored) = match found {
             Some(Credentials { user, password }) => (Some(user), password),
             None => (None, None),
         };
         let admitted = self.throttle.admit(&self.attempt(user.as_ref())).await?;
-        let right = self.hasher.verify(place, password, stored).await;
-        let reason = match user {
-            Some(user) if right && user.state == UserState::Active => {
+        let active = user.as_ref().is_some_and(|user| user.state == UserState::Active);
+        let checked = self.hasher.verify(place, password, stored.clone(), active).await;
+        let reason = match (user, stored) {
+            (Some(user), Some(stored)) if checked.right && active => {
                 self.throttle.give_back(admitted).await;
-                return Ok(user);
+                let stored = match checked.replacement {
+                    Some(ours) => self.replace(&user, stored, ours).await,
+                    None => stored,
+                };
+                return Ok(Proven { user, stored });
             }
-            Some(user) => {
-                let reason = if right { "disabled" } else { "wrong_password" };
+            (Some(user), _) => {
+                let reason = match self.occasion {
+                    _ if checked.right => "disabled",
+                    Occasion::LogIn => "wrong_password",
+                    Occasion::Change => "wrong_current_password",
+                };
                 self.record(Some(&user), reason).await;
                 return Err(SignInError::Wrong);
             }
-            None => "unknown_user",
+            (None, _) => "unknown_user",
         };
         self.record(None, reason).await;
         Err(SignInError::Wrong)
@@ -109,6 +147,34 @@ impl Proof {
             return Ok(None);
         }
         Ok(self.store.find_credentials(login).await?)
+    }
+
+    /// Stores a hash of ours in place of the one that just matched, unless the password was changed meanwhile; returns
+    /// what is stored. The log-in goes on when the store does not do it: the old hash is as right as before.
+    async fn replace(&self, user: &User, before: SecretString, ours: SecretString) -> SecretString {
+        let event = Event {
+            user: Some(user.id),
+            username: Some(user.username.to_string()),
+            address: Some(self.origin.address),
+            device: self.origin.device(),
+            ..Event::new(self.clock.now(), EventKind::PasswordUpgraded, "system")
+        };
+        match self
+            .store
+            .replace_password(user.id, before.clone(), ours.clone(), event)
+            .await
+        {
+            Ok(true) => ours,
+            Ok(false) => before,
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(
+                    error,
+                    "an imported password hash could not be replaced; it is tried at the next log-in"
+                );
+                before
+            }
+        }
     }
 
     /// People type their password into the wrong field, and many a password could be a name, this program's own among

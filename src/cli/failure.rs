@@ -39,14 +39,23 @@ fn is_wrong(error: &anyhow::Error) -> bool {
     let account = error.downcast_ref::<AccountError>();
     let unfit = account.is_some_and(|account| match account {
         AccountError::Username(_)
+        | AccountError::Reserved(_)
+        | AccountError::At
         | AccountError::Email
         | AccountError::Name
+        | AccountError::NameDelimiter
+        | AccountError::LookAlike
         | AccountError::Group(_)
         | AccountError::TooManyGroups
         | AccountError::ShortPassword
-        | AccountError::LongPassword => true,
+        | AccountError::LongPassword
+        | AccountError::CommonPassword
+        | AccountError::OwnPassword
+        | AccountError::SamePassword
+        | AccountError::Hash(_) => true,
         AccountError::NoSuchUser(_)
         | AccountError::Taken(_)
+        | AccountError::Throttled { .. }
         | AccountError::Busy
         | AccountError::Randomness
         | AccountError::Store(_) => false,

@@ -16,6 +16,7 @@ mod config;
 mod demo;
 mod failure;
 mod healthcheck;
+mod import;
 mod migrate;
 mod output;
 mod password;

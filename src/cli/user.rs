@@ -1,6 +1,7 @@
 //! `portcullis user`: who may sign in.
 
 use super::failure::Wrong;
+use super::import;
 use super::output;
 use super::password::PasswordSource;
 use super::place::{Desk, Place};
@@ -32,6 +33,7 @@ pub(super) enum Command {
     /// Change a user's groups
     #[command(subcommand)]
     Group(Group),
+    Import(import::Import),
 }
 
 #[derive(Args, Debug)]
@@ -117,6 +119,7 @@ pub(super) async fn run(command: Command) -> Result<()> {
         Command::Delete(options) => delete(options).await,
         Command::Group(Group::Add(options)) => change_groups(options, true).await,
         Command::Group(Group::Remove(options)) => change_groups(options, false).await,
+        Command::Import(options) => import::run(options).await,
     }
 }
 

@@ -26,6 +26,10 @@ pub enum EventKind {
     UserAdded,
     /// A user's password was set.
     PasswordSet,
+    /// A user changed their password; their sessions ended, and one was opened in their place.
+    PasswordChanged,
+    /// The hash of an imported password was replaced by one of ours at a log-in.
+    PasswordUpgraded,
     /// A user may no longer sign in.
     UserDisabled,
     /// A user may sign in again.
@@ -64,6 +68,8 @@ impl EventKind {
             Self::SessionConflict => "session_conflict",
             Self::UserAdded => "user_added",
             Self::PasswordSet => "password_set",
+            Self::PasswordChanged => "password_changed",
+            Self::PasswordUpgraded => "password_upgraded",
             Self::UserDisabled => "user_disabled",
             Self::UserEnabled => "user_enabled",
             Self::UserDeleted => "user_deleted",

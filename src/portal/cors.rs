@@ -3,7 +3,6 @@
 
 use super::Portal;
 use super::desk::{plain, problem};
-use super::endpoint::methods_of;
 use super::error_page::ErrorPage;
 use crate::web::Answer;
 use crate::web::Exchange;
@@ -46,7 +45,7 @@ impl Portal {
         let methods = exchange
             .path
             .strip_prefix(self.settings.prefix.as_str())
-            .and_then(methods_of);
+            .and_then(|path| self.methods(path));
         let (Some(origin), Some(methods)) = (self.listed_origin(exchange), methods) else {
             let refusal = ErrorPage {
                 sentence: "Pages of this origin may not ask here.",

@@ -73,6 +73,10 @@ impl Portal {
             "/logout" if asks => self.logout_page(exchange).await,
             "/logout" if sends => self.logout(exchange).await,
             "/me" if asks => self.me(exchange).await,
+            "/password" if asks => self.password_page(exchange).await,
+            "/password" if sends => self.change_password(exchange).await,
+            "/register" if asks && self.settings.registration => self.register_page(exchange).await,
+            "/register" if sends && self.settings.registration => self.register(exchange).await,
             "/session" if asks => self.session(exchange).await,
             "/events" if exchange.method == Method::GET => self.events(exchange).await,
             "/sync" if sends => self.sync(exchange).await,
@@ -84,13 +88,18 @@ impl Portal {
 
     /// What stands at no fixed path, and what does not stand at all.
     async fn serve_further(&self, exchange: &Exchange, path: &str) -> Answer {
-        let Some(methods) = methods_of(path) else {
+        let Some(methods) = self.methods(path) else {
             return self.not_found(exchange);
         };
         match one_session(path).filter(|(_, way)| way.takes(&exchange.method)) {
             Some((id, _)) if path != "/sessions/end-others" => self.end_one(exchange, id).await,
             _ => self.wrong_method(exchange, methods),
         }
+    }
+
+    /// The methods of what stands at `path` below the prefix.
+    pub(super) fn methods(&self, path: &str) -> Option<&'static str> {
+        methods_of(path).filter(|_| path != "/register" || self.settings.registration)
     }
 
     fn not_found(&self, exchange: &Exchange) -> Answer {
@@ -271,6 +280,13 @@ impl Portal {
     pub(super) fn site(&self) -> &str {
         self.settings.name.as_deref().unwrap_or(super::DEFAULT_NAME)
     }
+}
+
+/// An error's text as a sentence on a page.
+pub(super) fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    first.chain(letters).chain(['.']).collect()
 }
 
 /// Who reads the answer: whoever sends JSON is a program, whatever else it says; so is who comes by an alias, unless they

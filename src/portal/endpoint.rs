@@ -19,7 +19,7 @@ pub const ENDPOINTS: [&str; 10] = [
 /// The methods of what stands at `path` below the prefix, as `Allow` lists them; `None` where nothing stands.
 pub(super) fn methods_of(path: &str) -> Option<&'static str> {
     match path {
-        "/login" | "/logout" => Some("GET, HEAD, POST"),
+        "/login" | "/logout" | "/password" | "/register" => Some("GET, HEAD, POST"),
         "" | "/" | "/me" | "/session" | "/sessions" => Some("GET, HEAD"),
         "/events" => Some("GET"),
         "/sessions/end-others" | "/sync" => Some("POST"),

@@ -5,8 +5,8 @@ use percent_encoding::percent_decode;
 use secrecy::SecretString;
 use std::borrow::Cow;
 
-const MAX_USERNAME: usize = 254;
-const MAX_PASSWORD: usize = 1024;
+pub(super) const MAX_USERNAME: usize = 254;
+pub(super) const MAX_PASSWORD: usize = 1024;
 const MAX_FIELDS: usize = 32;
 
 /// How a body is written.
@@ -58,12 +58,20 @@ pub(super) enum FieldsError {
     SyncMembers,
     #[error("The name of the device is empty, longer than 128 bytes, or has characters that cannot be seen.")]
     DeviceName,
+    #[error("The JSON members are current and new, each once; there are no others.")]
+    PasswordMembers,
+    #[error("The JSON members are username, password, email, name and next, each at most once; there are no others.")]
+    RegisterMembers,
     #[error("The form is not written as application/x-www-form-urlencoded in UTF-8.")]
     NotForm,
     #[error("The form has the same field twice.")]
     Repeated,
     #[error("Please enter your user name and your password.")]
     Missing,
+    #[error("Please enter your current password and a new one.")]
+    MissingPassword,
+    #[error("Please choose a user name and a password.")]
+    MissingChoice,
     #[error("The user name is longer than 254 bytes.")]
     LongUsername,
     #[error("The password is longer than 1,024 bytes.")]
@@ -178,6 +186,7 @@ impl LogoutFields {
     }
 }
 
+/// Reads JSON; `members` tells what is wrong with one of another shape.
 pub(super) fn from_json<'a, T: serde::Deserialize<'a>>(
     bytes: &'a [u8],
     members: FieldsError,
@@ -193,10 +202,10 @@ pub(super) fn from_json<'a, T: serde::Deserialize<'a>>(
 }
 
 /// The fields of a form, each name once.
-struct Form(Vec<(String, String)>);
+pub(super) struct Form(Vec<(String, String)>);
 
 impl Form {
-    fn read(bytes: &[u8]) -> Result<Self, FieldsError> {
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, FieldsError> {
         let mut fields: Vec<(String, String)> = Vec::new();
         for pair in bytes.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
             let at = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
@@ -213,7 +222,8 @@ impl Form {
         Ok(Self(fields))
     }
 
-    fn take(&mut self, name: &str) -> String {
+    /// The value of a field; empty when it is not there.
+    pub(super) fn take(&mut self, name: &str) -> String {
         let at = self.0.iter().position(|(known, _)| known == name);
         at.map(|at| self.0.swap_remove(at).1).unwrap_or_default()
     }

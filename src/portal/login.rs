@@ -3,9 +3,10 @@ use super::desk::{json, parameter, reader, refuse, see_other, shown_host};
 use super::error_page::{Action, ErrorPage};
 use super::fields::{Body, FieldsError, LoginFields};
 use super::pages::{LoginPage, SignedInPage};
+use super::refused::{Refused, warn};
+use super::return_address::register_and_then;
 use super::visitor::{SessionFacts, UserFacts, display_name};
 use crate::account::Origin;
-use crate::account::SignInError;
 use crate::model::User;
 use crate::session::Identified;
 use crate::session::Live;
@@ -15,80 +16,22 @@ use crate::session::SessionError;
 use crate::web::Answer;
 use crate::web::Audience;
 use crate::web::Exchange;
-use crate::web::Problem;
 use crate::web::Scheme;
-use http::header::{RETRY_AFTER, SET_COOKIE};
+use http::header::SET_COOKIE;
 use http::{HeaderValue, StatusCode};
 use secrecy::ExposeSecret;
-use std::borrow::Cow;
-use std::time::Duration;
 
-const STALE: &str = "This form was open for too long, or your browser did not send its cookie. Please try again.";
-const WRONG: &str = "The user name or the password is wrong. Please try again.";
-const BUSY: &str = "Many people are signing in right now. Please try again in a moment.";
-const FULL: &str = "You are signed in on as many devices as you may use at once. Please sign out on another one first.";
-const DOWN: &str = "Signing in is not possible right now. Nobody was signed out. Please try again in a moment.";
 const TWICE: &str = "You were signed in as two different users at once, so neither was used. Please sign in again.";
 const ENDED: &str = "Your session has ended. Please sign in again.";
 const OUT: &str = "You are signed out.";
 
-/// Why nobody was signed in, with what the form keeps.
-struct Refused<'a> {
-    status: StatusCode,
-    slug: &'static str,
-    text: Cow<'a, str>,
-    retry_after: Option<u64>,
-}
-
-impl Refused<'static> {
-    const WRONG: Self = Self::new(StatusCode::UNAUTHORIZED, "wrong-credentials", WRONG, None);
-    const STALE: Self = Self::new(StatusCode::FORBIDDEN, "stale-form", STALE, None);
-    const BUSY: Self = Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", BUSY, Some(2));
-    const DOWN: Self = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", DOWN, Some(5));
-    const FULL: Self = Self::new(StatusCode::CONFLICT, "too-many-sessions", FULL, None);
-
-    /// Tried too often; may be tried again after `wait`.
-    fn throttled(wait: Duration) -> Self {
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        Self {
-            status: StatusCode::TOO_MANY_REQUESTS,
-            slug: "too-many-attempts",
-            text: Cow::Owned(format!(
-                "There were too many attempts to sign in. Please try again in {}.",
-                span(seconds)
-            )),
-            retry_after: Some(seconds),
-        }
-    }
-}
-
-impl<'a> Refused<'a> {
-    const fn new(status: StatusCode, slug: &'static str, text: &'a str, retry_after: Option<u64>) -> Self {
-        Self {
-            status,
-            slug,
-            text: Cow::Borrowed(text),
-            retry_after,
-        }
-    }
-
-    /// The word in metrics.
-    fn result(&self) -> &'static str {
-        match self.slug {
-            "wrong-credentials" => "failed",
-            "too-many-attempts" => "throttled",
-            "too-many-sessions" => "too_many_sessions",
-            "busy" => "busy",
-            _ => "unavailable",
-        }
-    }
-}
-
+/// What scripts are told of a session that was opened for them.
 #[derive(serde::Serialize)]
 struct SignedIn<'a> {
     user: UserFacts<'a>,
     session: SessionFacts<'a>,
-    next: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<&'a str>,
     /// The user once more at the top, where older front ends look.
     #[serde(flatten)]
     top: Option<UserFacts<'a>>,
@@ -145,7 +88,7 @@ impl Portal {
         match self.sign_in(exchange, &fields).await {
             Ok((opened, before)) => {
                 self.metrics.login("succeeded").inc();
-                self.welcome(exchange, body, &fields, &opened, &before)
+                self.welcome(exchange, body, fields.next.as_deref(), &opened, &before)
             }
             Err(refused) => {
                 self.metrics.login(refused.result()).inc();
@@ -155,83 +98,67 @@ impl Portal {
     }
 
     /// Proves the password and opens a session in place of the one that this browser had.
-    async fn sign_in(
-        &self,
-        exchange: &Exchange,
-        fields: &LoginFields,
-    ) -> Result<(Opened, Identified), Refused<'static>> {
+    async fn sign_in(&self, exchange: &Exchange, fields: &LoginFields) -> Result<(Opened, Identified), Refused> {
         let before = self.identify(exchange).await;
-        let replaces = match &before {
-            Identified::Unavailable => return Err(Refused::DOWN),
-            Identified::Live(live) => Some(live.entry.session.digest),
-            Identified::Anonymous | Identified::Dead | Identified::Conflict => None,
-        };
+        if matches!(before, Identified::Unavailable) {
+            return Err(Refused::DOWN);
+        }
         let origin = self.origin(exchange);
-        let user = self.prove(exchange, fields, origin.clone()).await?;
-        let login = Login {
-            known_browser: origin.is_known_to(user.id),
-            user,
-            methods: vec!["pwd".to_owned()],
-            remember: fields.remember,
-            user_agent: origin.user_agent,
-            address: exchange.address,
-            replaces,
-        };
+        let password = fields.password.clone();
+        let proven = self.accounts.sign_in(&fields.username, password, origin.clone()).await;
+        let user = proven.map_err(|error| Refused::of_proof(exchange, &error))?;
+        let login = login_of(origin, user, fields.remember, &before);
         match self.sessions.open(login).await {
             Ok(opened) => Ok((opened, before)),
             Err(SessionError::Full) => Err(Refused::FULL),
             Err(SessionError::UserGone) => Err(Refused::WRONG),
             Err(error) => {
-                tracing::warn!(request.id = %exchange.request_id, error = &error as &dyn std::error::Error,
-                    "a log-in was proven, but its session could not be stored");
+                warn(
+                    exchange,
+                    &error,
+                    "a log-in was proven, but its session could not be stored",
+                );
                 Err(Refused::DOWN)
             }
         }
     }
 
-    async fn prove(&self, exchange: &Exchange, fields: &LoginFields, origin: Origin) -> Result<User, Refused<'static>> {
-        let password = fields.password.clone();
-        let proven = self.accounts.sign_in(&fields.username, password, origin).await;
-        proven.map_err(|error| match error {
-            SignInError::Wrong => Refused::WRONG,
-            SignInError::Throttled { retry_after } => Refused::throttled(retry_after),
-            SignInError::Busy => Refused::BUSY,
-            SignInError::Store(_) => {
-                tracing::warn!(request.id = %exchange.request_id, error = &error as &dyn std::error::Error,
-                    "a log-in could not be checked");
-                Refused::DOWN
-            }
-        })
-    }
-
-    fn welcome(
+    /// The answer to who was just signed in.
+    pub(super) fn welcome(
         &self,
         exchange: &Exchange,
         body: Body,
-        fields: &LoginFields,
+        next: Option<&str>,
         opened: &Opened,
         before: &Identified,
     ) -> Answer {
-        let next = self.accept_next(exchange, fields.next.as_deref());
+        let next = self.accept_next(exchange, next);
         let next = next.as_deref().unwrap_or("/");
         // Whoever is signed in already comes with the cookie: it holds.
         let is_trip = body != Body::Json && !matches!(before, Identified::Live(_));
         let trips = self.trips.of(exchange, self.sessions.now());
-        let mut answer = match body {
-            Body::Json => json(
-                exchange,
-                &SignedIn {
-                    user: UserFacts::of(&opened.entry.user),
-                    session: SessionFacts::of(&opened.entry),
-                    next,
-                    top: exchange.aliased.then(|| UserFacts::of(&opened.entry.user)),
-                },
-            ),
+        let answer = match body {
+            Body::Json => signed_in(exchange, opened, Some(next)),
             Body::Form | Body::Nothing if is_trip && trips.are_many() => {
                 self.end_of_circle(exchange, before, opened, next)
             }
             Body::Form | Body::Nothing => see_other(exchange, next),
         };
+        let mut answer = self.hand_over(exchange, answer, opened, before);
+        if is_trip && let Some(line) = self.trips.one_more(trips, exchange, self.sessions.now()) {
+            answer.headers_mut().append(SET_COOKIE, line);
+        }
+        answer
+    }
+
+    /// Gives the browser the cookie of its new session.
+    pub(super) fn hand_over(
+        &self,
+        exchange: &Exchange,
+        mut answer: Answer,
+        opened: &Opened,
+        before: &Identified,
+    ) -> Answer {
         if matches!(before, Identified::Conflict) {
             self.clear_cookie(exchange, &mut answer);
         }
@@ -244,9 +171,6 @@ impl Portal {
         };
         cookie.set_sensitive(true);
         answer.headers_mut().append(SET_COOKIE, cookie);
-        if is_trip && let Some(line) = self.trips.one_more(trips, exchange, self.sessions.now()) {
-            answer.headers_mut().append(SET_COOKIE, line);
-        }
         self.know_browser(exchange, opened.entry.session.user, &mut answer);
         answer
     }
@@ -255,29 +179,21 @@ impl Portal {
         if fault == FieldsError::LongUsername {
             fields.username.clear();
         }
-        let text = fault.to_string();
-        let refused = Refused::new(StatusCode::BAD_REQUEST, "invalid-request", &text, None);
-        self.refuse_login(exchange, &fields, &refused)
+        self.refuse_login(exchange, &fields, &Refused::invalid(fault.to_string()))
     }
 
     /// The form again, with what was wrong and a fresh token; a problem for programs.
-    fn refuse_login(&self, exchange: &Exchange, fields: &LoginFields, refused: &Refused<'_>) -> Answer {
-        let mut answer = if reader(exchange) == Audience::Person {
-            let kept = LoginFields {
-                username: fields.username.clone(),
-                remember: fields.remember,
-                next: self.accept_next(exchange, fields.next.as_deref()),
-                ..LoginFields::default()
-            };
-            self.login_form(exchange, refused.status, &kept, Some(&refused.text), None)
-        } else {
-            let id = exchange.request_id;
-            Problem::new(refused.status, refused.slug, refused.text.as_ref(), id).into_answer(id)
-        };
-        if let Some(seconds) = refused.retry_after {
-            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    fn refuse_login(&self, exchange: &Exchange, fields: &LoginFields, refused: &Refused) -> Answer {
+        if reader(exchange) == Audience::Script {
+            return refused.problem(exchange);
         }
-        answer
+        let kept = LoginFields {
+            username: fields.username.clone(),
+            remember: fields.remember,
+            next: self.accept_next(exchange, fields.next.as_deref()),
+            ..LoginFields::default()
+        };
+        refused.dress(self.login_form(exchange, refused.status, &kept, Some(&refused.text), None))
     }
 
     fn login_form(
@@ -289,20 +205,27 @@ impl Portal {
         notice: Option<&str>,
     ) -> Answer {
         let host = shown_host(exchange);
+        let next = fields.next.as_deref();
+        let register = self
+            .settings
+            .registration
+            .then(|| register_and_then(&self.settings.prefix, next));
         self.form(exchange, status, |token| LoginPage {
             site: self.site(),
             prefix: &self.settings.prefix,
             host: &host,
             token,
-            next: fields.next.as_deref(),
+            next,
             username: &fields.username,
             remember: fields.remember,
             trouble,
             notice,
+            register: register.as_deref(),
         })
     }
 
-    fn already(&self, exchange: &Exchange, live: &Live, next: Option<&str>) -> Answer {
+    /// The page for who is signed in.
+    pub(super) fn already(&self, exchange: &Exchange, live: &Live, next: Option<&str>) -> Answer {
         let host = shown_host(exchange);
         self.form(exchange, StatusCode::OK, |token| SignedInPage {
             site: self.site(),
@@ -315,13 +238,14 @@ impl Portal {
     }
 
     /// Whether a password would travel in the clear over a network.
-    fn is_exposed(&self, exchange: &Exchange) -> bool {
+    pub(super) fn is_exposed(&self, exchange: &Exchange) -> bool {
         exchange.scheme == Scheme::Http
             && !exchange.address.to_canonical().is_loopback()
             && !self.settings.unsafe_plain_login
     }
 
-    fn refuse_exposed(&self, exchange: &Exchange) -> Answer {
+    /// 403: not in the clear.
+    pub(super) fn refuse_exposed(&self, exchange: &Exchange) -> Answer {
         let secure = format!("https://{}{}/login", exchange.host, self.settings.prefix);
         let page = ErrorPage {
             title: "This connection is not encrypted",
@@ -341,27 +265,29 @@ impl Portal {
     }
 }
 
-/// A time to wait, for people.
-fn span(seconds: u64) -> String {
-    match seconds {
-        0 | 1 => "a second".to_owned(),
-        2..=90 => format!("{seconds} seconds"),
-        _ => format!("{} minutes", seconds.div_ceil(60)),
+/// A log-in of `user` from `origin`, in place of the session that this browser had.
+pub(super) fn login_of(origin: Origin, user: User, remember: bool, before: &Identified) -> Login {
+    Login {
+        known_browser: origin.is_known_to(user.id),
+        user,
+        methods: vec!["pwd".to_owned()],
+        remember,
+        user_agent: origin.user_agent,
+        address: origin.address,
+        replaces: match before {
+            Identified::Live(live) => Some(live.entry.session.digest),
+            _ => None,
+        },
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::{Refused, span};
-    use std::time::Duration;
-
-    #[test]
-    fn a_wait_is_rounded_up_so_that_nobody_comes_too_early() {
-        assert_eq!(Refused::throttled(Duration::from_millis(1001)).retry_after, Some(2));
-        assert_eq!(Refused::throttled(Duration::from_mins(1)).retry_after, Some(60));
-        assert_eq!(
-            [span(1), span(60), span(91), span(240)],
-            ["a second", "60 seconds", "2 minutes", "4 minutes"]
-        );
-    }
+/// Who is signed in now, for scripts.
+pub(super) fn signed_in(exchange: &Exchange, opened: &Opened, next: Option<&str>) -> Answer {
+    let signed_in = SignedIn {
+        user: UserFacts::of(&opened.entry.user),
+        session: SessionFacts::of(&opened.entry),
+        next,
+        top: exchange.aliased.then(|| UserFacts::of(&opened.entry.user)),
+    };
+    json(exchange, &signed_in)
 }

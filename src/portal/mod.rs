@@ -1,5 +1,5 @@
-//! The gateway's own pages and JSON for people: log-in, log-out, me, session, events,
-//! sync; and the look of every refusal.
+//! The gateway's own pages and JSON for people: log-in, registration, password, log-out, me, sessions, events, sync; and
+//! the look of every refusal.
 //!
 //! It does not check passwords (account does), does not make or end sessions (session does) and does not decide what may
 //! pass (proxy does).
@@ -13,6 +13,7 @@
 
 mod circle;
 mod cors;
+mod credential_fields;
 mod desk;
 mod endpoint;
 mod error_page;
@@ -25,6 +26,9 @@ mod logout;
 mod moment;
 mod own_sessions;
 mod pages;
+mod password;
+mod refused;
+mod register;
 mod return_address;
 mod sync;
 #[cfg(test)]
@@ -59,6 +63,8 @@ pub struct Settings {
     pub clear_cache: Vec<String>,
     /// Whether log-in over plain http from other addresses than loopback is allowed.
     pub unsafe_plain_login: bool,
+    /// Whether visitors may make an account for themselves.
+    pub registration: bool,
 }
 
 /// The names of every cookie of the portal's own. They concern nobody behind the gateway.

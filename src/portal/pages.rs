@@ -31,6 +31,46 @@ pub(super) struct LoginPage<'a> {
     pub remember: bool,
     pub trouble: Option<&'a str>,
     pub notice: Option<&'a str>,
+    /// Where visitors make an account, if they may.
+    pub register: Option<&'a str>,
+}
+
+/// The form in which visitors make an account.
+#[derive(Template)]
+#[template(path = "register.html")]
+pub(super) struct RegisterPage<'a> {
+    pub site: &'a str,
+    pub prefix: &'a str,
+    pub host: &'a str,
+    pub token: String,
+    pub next: Option<&'a str>,
+    pub username: &'a str,
+    pub email: &'a str,
+    pub name: &'a str,
+    pub shortest: usize,
+    pub trouble: Option<&'a str>,
+    pub login: &'a str,
+}
+
+/// The form in which users change their password.
+#[derive(Template)]
+#[template(path = "password.html")]
+pub(super) struct PasswordPage<'a> {
+    pub site: &'a str,
+    pub prefix: &'a str,
+    pub token: String,
+    pub username: &'a str,
+    pub shortest: usize,
+    pub trouble: Option<&'a str>,
+}
+
+/// What is said after a change of password.
+#[derive(Template)]
+#[template(path = "password_changed.html")]
+pub(super) struct PasswordChangedPage<'a> {
+    pub site: &'a str,
+    pub prefix: &'a str,
+    pub host: &'a str,
 }
 
 /// The log-in page of somebody who is signed in.
@@ -134,7 +174,10 @@ pub(super) fn page(status: StatusCode, template: &impl Template, policy: &str, r
 #[cfg(test)]
 mod tests {
     use super::super::error_page::{Action, ErrorPage};
-    use super::{AccountPage, LoginPage, LogoutPage, SessionCard, SessionsPage, SignedInPage, page, policy};
+    use super::{
+        AccountPage, LoginPage, LogoutPage, PasswordChangedPage, PasswordPage, RegisterPage, SessionCard, SessionsPage,
+        SignedInPage, page, policy,
+    };
     use crate::web::Answer;
     use crate::web::RequestId;
     use http::StatusCode;
@@ -156,6 +199,34 @@ mod tests {
             remember: false,
             trouble,
             notice: None,
+            register: Some("/.portcullis/register?next=%2Forders"),
+        }
+    }
+
+    fn register(trouble: Option<&str>) -> RegisterPage<'_> {
+        RegisterPage {
+            site: "Example Ltd",
+            prefix: "/.portcullis",
+            host: "crm.example.com",
+            token: "TOKEN".into(),
+            next: Some("/orders"),
+            username: "alice",
+            email: "alice@example.com",
+            name: "Alice \"Al\" Liddell",
+            shortest: 8,
+            trouble,
+            login: "/.portcullis/login",
+        }
+    }
+
+    fn password(trouble: Option<&str>) -> PasswordPage<'_> {
+        PasswordPage {
+            site: "Example Ltd",
+            prefix: "/.portcullis",
+            token: "TOKEN".into(),
+            username: "alice",
+            shortest: 8,
+            trouble,
         }
     }
 
@@ -235,6 +306,30 @@ mod tests {
         }
     }
 
+    fn pages_of_credentials() -> Vec<(String, Answer)> {
+        let csp = policy(std::iter::empty());
+        let ok = StatusCode::OK;
+        vec![
+            ("register".into(), page(ok, &register(None), &csp, ID)),
+            ("register-taken".into(), page(ok, &register(Some("<taken>")), &csp, ID)),
+            ("password".into(), page(ok, &password(None), &csp, ID)),
+            ("password-wrong".into(), page(ok, &password(Some("Wrong.")), &csp, ID)),
+            (
+                "password-changed".into(),
+                page(
+                    ok,
+                    &PasswordChangedPage {
+                        site: "Example Ltd",
+                        prefix: "/.portcullis",
+                        host: "crm.example.com",
+                    },
+                    &csp,
+                    ID,
+                ),
+            ),
+        ]
+    }
+
     fn every_page() -> Vec<(String, Answer)> {
         let groups = ["staff".to_owned(), "sales:emea".to_owned()];
         let csp = policy(std::iter::empty());
@@ -281,6 +376,7 @@ mod tests {
                 ErrorPage::sign_in_then_send_again("/.portcullis/login?next=/a", ID, None).into_answer(),
             ),
         ];
+        pages.extend(pages_of_credentials());
         for code in [
             400, 403, 404, 405, 408, 413, 414, 417, 421, 429, 431, 500, 501, 502, 503, 504,
         ] {

@@ -22,11 +22,20 @@ pub fn login_location(prefix: &str, path_and_query: &str) -> String {
 
 /// The address of the log-in page with `next`, unless that is the first page or too long.
 pub(super) fn login_and_then(prefix: &str, next: Option<&str>) -> String {
+    page_and_then(prefix, "login", next)
+}
+
+/// The same for the page where visitors make an account.
+pub(super) fn register_and_then(prefix: &str, next: Option<&str>) -> String {
+    page_and_then(prefix, "register", next)
+}
+
+fn page_and_then(prefix: &str, page: &str, next: Option<&str>) -> String {
     match next {
         Some(next) if next != "/" && next.len() <= MAX_NEXT => {
-            format!("{prefix}/login?next={}", utf8_percent_encode(next, IN_QUERY_VALUE))
+            format!("{prefix}/{page}?next={}", utf8_percent_encode(next, IN_QUERY_VALUE))
         }
-        _ => format!("{prefix}/login"),
+        _ => format!("{prefix}/{page}"),
     }
 }
 

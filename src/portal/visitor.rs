@@ -180,7 +180,8 @@ impl Portal {
             display,
             initial: display.chars().take(1).flat_map(char::to_uppercase).collect(),
             username: user.username.as_str(),
-            email: user.email.as_deref(),
+            // One that nobody has verified is a claim, and whether it was kept tells whose it is.
+            email: user.email.as_deref().filter(|_| user.email_verified),
             groups: &user.groups,
             since: session.authenticated_at.to_string(),
             since_words: in_words(session.authenticated_at),

@@ -61,7 +61,8 @@ impl Sessions {
         Ok(Opened { entry, cookie_value })
     }
 
-    fn draw_up(&self, login: &Login, digest: Digest, public_id: PublicId, now: Timestamp) -> Session {
+    /// The record of a session that begins.
+    pub(super) fn draw_up(&self, login: &Login, digest: Digest, public_id: PublicId, now: Timestamp) -> Session {
         let lifetime = if login.remember {
             self.settings.remember_lifetime
         } else {
@@ -203,6 +204,11 @@ impl Cache {
                 return Err(error.into());
             }
         }
+        self.entry_of(session, user).await
+    }
+
+    /// The entry of a session that was just stored.
+    pub(super) async fn entry_of(&self, session: Session, user: User) -> Result<Arc<Entry>, SessionError> {
         // Read back, not taken from the log-in: the user may have been changed since the password was checked.
         let loaded = self.load(&session.digest).await;
         self.keep(session.digest, &loaded).await;
@@ -284,7 +290,7 @@ impl Cache {
 }
 
 /// A version 7 UUID of `now` (RFC 9562, 5.7).
-fn new_public_id(now: Timestamp) -> Result<PublicId, SessionError> {
+pub(super) fn new_public_id(now: Timestamp) -> Result<PublicId, SessionError> {
     let mut random = [0_u8; 10];
     getrandom::fill(&mut random).map_err(|_| SessionError::Randomness)?;
     let millis = u64::try_from(now.as_micros() / 1_000).unwrap_or(0);

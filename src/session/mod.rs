@@ -27,6 +27,7 @@ mod load;
 mod moment;
 mod open_stream;
 mod record;
+mod reopen;
 mod secret;
 mod streams;
 mod stripes;
@@ -41,6 +42,7 @@ mod watch;
 pub use crate::model::WhenFull;
 pub use crate::store::Ended;
 pub use crate::store::Found;
+pub use crate::store::PasswordChange;
 pub use crate::store::StoreError;
 pub use crate::store::Sweep;
 pub use crate::store::SweepScope;
@@ -123,6 +125,9 @@ pub enum SessionError {
     /// The user is gone or disabled.
     #[error("this user may not sign in")]
     UserGone,
+    /// The password that was proven is no longer the user's; nothing was changed.
+    #[error("the password was changed meanwhile")]
+    PasswordChanged,
     /// The operating system gave no randomness.
     #[error("no randomness")]
     Randomness,

@@ -5,6 +5,7 @@ pub(super) use super::bench::{Bench, logout, settings};
 use super::stripes::Stripes;
 use crate::model::*;
 use crate::store::*;
+use secrecy::SecretString;
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
@@ -284,6 +285,15 @@ impl Store for FakeStore {
         never()
     }
 
+    fn add_users(&self, _: Vec<(NewUser, Event)>, _: bool) -> Call<'_, Vec<Added>> {
+        never()
+    }
+    fn replace_password(&self, _: UserId, _: SecretString, _: SecretString, _: Event) -> Call<'_, bool> {
+        never()
+    }
+    fn change_password(&self, _: NewSession, _: PasswordChange, _: Event) -> Call<'_, Option<Vec<Ended>>> {
+        never()
+    }
     fn find_user<'a>(&'a self, _: &'a Username) -> Call<'a, Option<User>> {
         never()
     }

@@ -29,7 +29,9 @@ pub use error::StoreError;
 pub use managing::{Edited, EventFilter, EventHour, LogInTrait, Managing, Part, SessionFigures, UserEdit, Window};
 pub use open::{Role, describe, open};
 pub use postgres::statements as postgres_statements;
-pub use records::{Counts, Credentials, Ended, Found, NewUser, RecordedEvent, UserChange, Which};
+pub use records::{
+    Added, Counts, Credentials, Ended, Found, NewUser, PasswordChange, RecordedEvent, UserChange, Which,
+};
 pub use sqlite::statements as sqlite_statements;
 pub use sweeps::{Sweep, SweepScope};
 pub use throttles::{Admission, Ban, BucketKind, Cell, WhichBans};
@@ -133,10 +135,22 @@ pub trait Store: Managing + 'static {
     /// The session with this public id.
     fn find_session_by_public_id(&self, id: PublicId) -> Call<'_, Option<Found>>;
     /// Adds a user. `Taken` when name or e-mail belong, or the name belonged, to another; a name that is another's e-mail
-    /// address, or the other way round, is taken too.
+    /// address, or the other way round, is taken too. An address that nobody has verified is only a claim: the new user's is
+    /// left out where the address is another's, and another's makes way for a name or a verified address.
     fn add_user(&self, new: NewUser, event: Event) -> Call<'_, ()>;
-    /// The user who signs in as `login`: a user name, or a lower-cased e-mail address. No user's name is another's
-    /// address.
+    /// Adds users as [`Store::add_user`] does, in one transaction, and tells in their order what became of each. With
+    /// `dry_run` it only looks, at each by itself.
+    fn add_users(&self, new: Vec<(NewUser, Event)>, dry_run: bool) -> Call<'_, Vec<Added>>;
+    /// Replaces the hash of an active user's password and writes `event`; false, and nothing is done, when `before` is no
+    /// longer what is stored.
+    fn replace_password(&self, user: UserId, before: SecretString, after: SecretString, event: Event)
+    -> Call<'_, bool>;
+    /// Replaces the hash of the password of the new session's user, ends all their sessions, opens the new one (with the
+    /// `data` of the one that it replaces) and writes `event`, in one transaction. Returns what ended; `None`, and nothing is
+    /// done, when the user is not active or `before` is no longer what is stored.
+    fn change_password(&self, new: NewSession, change: PasswordChange, event: Event) -> Call<'_, Option<Vec<Ended>>>;
+    /// The user who signs in as `login`: a user name, or a lower-cased e-mail address that is verified. No user's name is
+    /// another's address.
     fn find_credentials<'a>(&'a self, login: &'a str) -> Call<'a, Option<Credentials>>;
     /// The user with this name.
     fn find_user<'a>(&'a self, username: &'a Username) -> Call<'a, Option<User>>;

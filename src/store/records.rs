@@ -36,6 +36,24 @@ pub struct NewUser {
     pub password: Option<SecretString>,
 }
 
+/// What became of a user who was to be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// Added.
+    Done,
+    /// Not added: this is taken, as [`super::StoreError::Taken`] names it.
+    Taken(&'static str),
+}
+
+/// A password in place of the one that was proven.
+#[derive(Clone, Debug)]
+pub struct PasswordChange {
+    /// The hash that was stored when the old password was proven.
+    pub before: SecretString,
+    /// The PHC string of the new one.
+    pub after: SecretString,
+}
+
 /// A change to a user; `None` leaves a part as it is.
 #[derive(Clone, Debug, Default)]
 pub struct UserChange {

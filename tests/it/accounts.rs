@@ -1,11 +1,13 @@
 //! Users and passwords over a real store: what a log-in tells, what it costs, what is written down.
 
 use crate::support::store::{Opened, on_sqlite, open_session, session};
-use portcullis::account::{AccountError, Accounts, NewAccount, Settings, SignInError};
+use portcullis::account::{
+    AccountError, Accounts, ChangeError, HashError, ImportedAccount, NewAccount, Registration, Settings, SignInError,
+};
 use portcullis::clock::Clock;
 use portcullis::model::{User, UserState};
-use portcullis::store::RecordedEvent;
-use secrecy::SecretString;
+use portcullis::store::{Added, RecordedEvent};
+use secrecy::{ExposeSecret, SecretString};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -298,4 +300,280 @@ async fn users_are_found_by_a_part_of_their_words_in_any_case() {
     );
     assert!(fixture.accounts.list(Some("\0"), None, 9).await.unwrap().is_empty());
     assert!(fixture.accounts.find("Not A Name").await.unwrap().is_none());
+}
+
+/// bcryptjs 3.0, Django 5.2, Werkzeug 3.1: what stood in their databases for `Grüße, 42 Türme`.
+const IMPORTED: [(&str, &str); 3] = [
+    ("node", "$2b$04$CMQDxgiyBNTzICCbEbcH6.K3zJjt0D8itb1eBpMU2Z2tmxyETWO1m"),
+    (
+        "django",
+        "pbkdf2_sha256$1000$NaClNaClNaCl1x$dce8H7yIVM2yV0xmqe1esrEisE1wnxMeVsxJxG102N0=",
+    ),
+    (
+        "flask",
+        "scrypt:128:8:1$QzjKJ026vdGZ7xXk$7d1aba8f358f8fc721f7e5fc8b6539ba695ec78622fabdd192e308624226c082024d0f902935f07a35\
+         fd85492f02fac5d83a6f955b7ecd835a7f15384e0756b3",
+    ),
+];
+const IMPORTED_PASSWORD: &str = "Grüße, 42 Türme";
+
+fn imported(username: &str, hash: Option<&str>) -> ImportedAccount {
+    ImportedAccount {
+        username: username.to_owned(),
+        email: None,
+        email_verified: false,
+        name: None,
+        groups: words(&["staff"]),
+        state: UserState::Active,
+        password_hash: hash.map(secret),
+        created_at: None,
+    }
+}
+
+impl Fixture {
+    async fn import(&self, account: ImportedAccount) -> Added {
+        let ready = self.accounts.ready(account, "command").unwrap();
+        self.accounts.import(vec![ready], false).await.unwrap().remove(0)
+    }
+
+    async fn stored(&self, login: &str) -> String {
+        let found = self.opened.store.find_credentials(login).await.unwrap().unwrap();
+        found.password.unwrap().expose_secret().to_owned()
+    }
+
+    async fn kinds(&self) -> Vec<String> {
+        let events = self.opened.store.list_events(None, 99).await.unwrap();
+        events.into_iter().map(|event| event.kind).collect()
+    }
+}
+
+#[tokio::test]
+async fn an_imported_hash_is_verified_and_replaced_by_ours_at_the_next_log_in() {
+    let fixture = fixture(cheap()).await;
+    for (name, hash) in IMPORTED {
+        assert_eq!(fixture.import(imported(name, Some(hash))).await, Added::Done);
+        let added = fixture.newest_event().await;
+        assert_eq!(
+            (added.kind.as_str(), added.reason.as_deref()),
+            ("user_added", Some("imported"))
+        );
+        assert!(fixture.sign_in(name, "Grüße, 42 Turme").await.is_err());
+        assert_eq!(
+            fixture.stored(name).await,
+            hash,
+            "{name}: a wrong password replaces nothing"
+        );
+        let live = session(&fixture.accounts.find(name).await.unwrap().unwrap());
+        open_session(&*fixture.opened.store, &live).await;
+        fixture.sign_in(name, IMPORTED_PASSWORD).await.unwrap();
+        let ours = fixture.stored(name).await;
+        assert!(ours.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{name}: {ours}");
+        let event = fixture.newest_event().await;
+        assert_eq!(
+            (event.kind.as_str(), event.actor.as_str(), event.username.as_deref()),
+            ("password_upgraded", "system", Some(name))
+        );
+        fixture.sign_in(name, IMPORTED_PASSWORD).await.unwrap();
+        assert_eq!(fixture.stored(name).await, ours, "once is enough");
+        let kept = fixture.opened.store.find_session(&live.digest).await.unwrap();
+        assert!(kept.is_some(), "nobody is signed out by it");
+    }
+}
+
+#[tokio::test]
+async fn a_disabled_user_who_was_imported_gets_no_new_hash() {
+    let fixture = fixture(cheap()).await;
+    let (name, hash) = IMPORTED[0];
+    let disabled = ImportedAccount {
+        state: UserState::Disabled,
+        ..imported(name, Some(hash))
+    };
+    fixture.import(disabled).await;
+    assert!(fixture.sign_in(name, IMPORTED_PASSWORD).await.is_err());
+    assert_eq!(fixture.stored(name).await, hash);
+    assert_eq!(fixture.newest_event().await.reason.as_deref(), Some("disabled"));
+}
+
+/// The first 72 bytes pass, because the whole password must; what is behind them is unknown and stays so.
+#[tokio::test]
+async fn a_password_that_bcrypt_cut_is_never_made_the_users_own() {
+    let fixture = fixture(cheap()).await;
+    let hash = "$2b$04$IrCaD0nWUt4OcHtwUsDpNOFGZOzWFURpiVtEbSU.EPgY5UnqYF.XG";
+    fixture.import(imported("node", Some(hash))).await;
+    let whole = format!("{}tail", "x".repeat(72));
+    for typed in ["x".repeat(72), format!("{}other", "x".repeat(72)), whole.clone()] {
+        fixture.sign_in("node", &typed).await.unwrap();
+        assert_eq!(fixture.stored("node").await, hash);
+    }
+    assert!(fixture.sign_in("node", &"x".repeat(71)).await.is_err());
+    let user = fixture.accounts.find("node").await.unwrap().unwrap();
+    let changed = fixture
+        .accounts
+        .prepare_change(&user, secret(&whole), secret("several new words"), HERE)
+        .await
+        .unwrap();
+    assert_eq!(changed.before.expose_secret(), hash);
+    assert!(changed.after.expose_secret().starts_with("$argon2id$"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_checked_is_not_imported() {
+    let fixture = fixture(cheap()).await;
+    for (hash, error) in [
+        ("plain text", HashError::Unknown),
+        ("$2b$04$short", HashError::Damaged),
+        ("pbkdf2_sha256$1000$salt$", HashError::Damaged),
+    ] {
+        let refused = fixture
+            .accounts
+            .ready(imported("ann", Some(hash)), "command")
+            .err()
+            .unwrap();
+        assert!(
+            matches!(refused, AccountError::Hash(found) if found == error),
+            "{hash}: {refused:?}"
+        );
+        assert!(!refused.to_string().contains(hash));
+    }
+    let dear = "$2b$31$CMQDxgiyBNTzICCbEbcH6.K3zJjt0D8itb1eBpMU2Z2tmxyETWO1m";
+    let refused = fixture
+        .accounts
+        .ready(imported("ann", Some(dear)), "command")
+        .err()
+        .unwrap();
+    assert!(
+        refused.to_string().contains("bcrypt with a cost of more than 15"),
+        "{refused}"
+    );
+    for name in ["system", "Ann", "a b"] {
+        assert!(
+            fixture.accounts.ready(imported(name, None), "command").is_err(),
+            "{name}"
+        );
+    }
+    assert_eq!(fixture.import(imported("ann", None)).await, Added::Done);
+    assert_eq!(
+        fixture.import(imported("ann", None)).await,
+        Added::Taken("the user name")
+    );
+    assert!(fixture.sign_in("ann", "").await.is_err());
+}
+
+#[tokio::test]
+async fn a_change_of_password_needs_the_current_one_and_a_fit_new_one() {
+    let fixture = fixture(cheap()).await;
+    let ann = fixture.add("ann").await;
+    let prepare = async |current: &str, new: &str| {
+        let (current, new) = (secret(current), secret(new));
+        fixture.accounts.prepare_change(&ann, current, new, HERE).await
+    };
+    let wrong = prepare("wrong horse", "several new words").await;
+    assert!(
+        matches!(wrong, Err(ChangeError::Current(SignInError::Wrong))),
+        "{wrong:?}"
+    );
+    let event = fixture.newest_event().await;
+    assert_eq!(
+        (event.kind.as_str(), event.reason.as_deref(), event.address),
+        ("login_failed", Some("wrong_current_password"), Some(HERE))
+    );
+    let short = prepare("correct horse", "short").await;
+    assert!(
+        matches!(short, Err(ChangeError::New(AccountError::ShortPassword))),
+        "{short:?}"
+    );
+    let same = prepare("correct horse", "correct horse").await;
+    assert!(
+        matches!(same, Err(ChangeError::New(AccountError::SamePassword))),
+        "{same:?}"
+    );
+    let own = prepare("correct horse", "Ann@example.com").await;
+    assert!(
+        matches!(own, Err(ChangeError::New(AccountError::OwnPassword))),
+        "{own:?}"
+    );
+    assert!(prepare("correct horse", "several new words").await.is_ok());
+    // Nothing of this is stored until the sessions are ended with it.
+    assert!(fixture.sign_in("ann", "correct horse").await.is_ok());
+}
+
+#[tokio::test]
+async fn passwords_are_the_bytes_that_were_typed() {
+    let fixture = fixture(cheap()).await;
+    fixture.add("ann").await;
+    let composed = "  Grüße an Ann ";
+    fixture
+        .accounts
+        .set_password("ann", secret(composed), "command")
+        .await
+        .unwrap();
+    assert!(fixture.sign_in("ann", composed).await.is_ok());
+    for other in [
+        composed.trim(),
+        "  Gru\u{308}ße an Ann ",
+        "  GRÜSSE AN ANN ",
+        "  Grüsse an Ann ",
+    ] {
+        assert!(fixture.sign_in("ann", other).await.is_err(), "{other:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_registers_is_in_one_group_and_claims_an_address_only() {
+    let fixture = fixture(cheap()).await;
+    fixture.add("ann").await;
+    let register = async |username: &str, email: &str| {
+        let new = Registration {
+            username: username.to_owned(),
+            email: Some(email.to_owned()),
+            name: None,
+            password: secret("several new words"),
+        };
+        fixture.accounts.register(new, HERE).await
+    };
+    register("eve", "Eve@Example.com").await.unwrap();
+    let eve = fixture.accounts.find("eve").await.unwrap().unwrap();
+    assert_eq!(
+        (eve.groups.as_slice(), eve.email_verified),
+        (&["registered".to_owned()][..], false)
+    );
+    assert!(fixture.sign_in("eve", "several new words").await.is_ok());
+    assert!(fixture.sign_in("eve@example.com", "several new words").await.is_err());
+    // That somebody has an address is not told, neither by the answer nor by what is kept.
+    let mallory = register("mallory", "ann@example.com").await.unwrap();
+    assert_eq!(mallory.email.as_deref(), Some("ann@example.com"));
+    let kept = fixture.accounts.find("mallory").await.unwrap().unwrap();
+    assert_eq!(kept.email, None);
+    let taken = register("ann", "x@example.com").await;
+    assert!(matches!(taken, Err(AccountError::Taken("the user name"))), "{taken:?}");
+    for (name, email) in [
+        ("system", "x@example.com"),
+        ("boss@example.com", "x@example.com"),
+        ("frank", "x"),
+    ] {
+        assert!(register(name, email).await.is_err(), "{name}");
+    }
+    let added = fixture
+        .kinds()
+        .await
+        .into_iter()
+        .filter(|kind| kind == "user_added")
+        .count();
+    assert_eq!(added, 3);
+}
+
+#[tokio::test]
+async fn nobody_is_called_like_an_actor_of_the_log() {
+    let fixture = fixture(cheap()).await;
+    for username in ["system", "command", "admin-token-user"] {
+        let new = NewAccount {
+            username: username.to_owned(),
+            ..NewAccount::default()
+        };
+        let refused = fixture.accounts.add(new, "command").await;
+        assert!(
+            matches!(refused, Err(AccountError::Reserved(_))),
+            "{username}: {refused:?}"
+        );
+    }
 }

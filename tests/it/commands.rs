@@ -2,6 +2,7 @@
 
 mod bans;
 mod checking;
+mod importing;
 mod operators;
 mod quick;
 mod running;

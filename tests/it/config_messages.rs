@@ -114,7 +114,7 @@ fn unknown_keys_get_the_nearest_known_one() {
 #[test]
 fn features_that_come_later_are_refused_by_name() {
     assert_snapshot!(told_of_tables(&[
-        "[portal]\nhost = \"login.example.com\"\npublic_url = \"https://a.example\"\nregistration = true",
+        "[portal]\nhost = \"login.example.com\"\npublic_url = \"https://a.example\"",
         "max_auth_age = \"15m\"\nrate_limit = { per = \"user\" }\nsessions = [\"native\", \"crm\"]\nidentity = \"grafana\"",
         "[[upstream]]\nname = \"b\"\nservers = [\"https://b\", \"unix:/run/b\"]\nbalance = \"hash\"\nhash_by = \"session\"\nhealth = {}",
         "[[source]]\nname = \"crm\"",
@@ -359,6 +359,31 @@ fn routes_and_upstreams_are_apart_and_meet() {
     ]));
     let apart = "[[route]]\npath = \"/x\"\nmethods = [\"PUT\"]\n[[route]]\npath = \"/x\"\nmethods = [\"GET\"]";
     assert!(load_with(&format!("{WHOLE}{apart}"), &[]).is_ok());
+}
+
+#[test]
+fn registration_opens_no_route_that_does_not_say_so() {
+    let with = |route: &str| format!("{WHOLE}{route}\n[portal]\nregistration = true\n");
+    assert_snapshot!(told(&with("")));
+    assert_eq!(
+        told(&with("groups = []\nusers = []"))
+            .matches("portal.registration")
+            .count(),
+        1
+    );
+    for fine in [
+        "groups = [\"staff\"]",
+        "users = [\"ada\"]",
+        "groups = [\"registered\"]",
+        "access = \"public\"",
+    ] {
+        let loaded = load_with(&with(fine), &[]).unwrap();
+        assert!(
+            loaded.config.portal.registration && loaded.warnings.is_empty(),
+            "{fine}"
+        );
+    }
+    assert!(!load_with(WHOLE, &[]).unwrap().config.portal.registration);
 }
 
 #[test]

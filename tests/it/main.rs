@@ -9,6 +9,7 @@ mod commands;
 mod config_messages;
 mod config_settings;
 mod connections;
+mod credentials;
 mod deployments;
 mod head_guard;
 mod hostile;

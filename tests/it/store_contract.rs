@@ -4,6 +4,7 @@ mod beside;
 mod browsers;
 mod events;
 mod openings;
+mod passwords;
 mod schema;
 mod sessions;
 mod sweeps;
@@ -106,6 +107,15 @@ contract! {
     browsers {
         many_sessions_are_found_in_one_question
         a_device_is_named_and_audited_only_when_that_changes_something
+    }
+    passwords {
+        a_password_is_replaced_only_where_the_proven_one_still_stands
+        a_change_of_password_ends_every_session_and_opens_one
+        a_change_of_password_that_comes_too_late_does_nothing
+        of_two_changes_of_a_password_one_wins
+        an_address_that_nobody_verified_is_only_a_claim
+        many_users_are_added_at_once_and_each_is_told
+        a_dry_run_adds_nobody
     }
     events {
         an_event_comes_back_as_it_was_written

@@ -75,6 +75,7 @@ pub(super) fn config(root: &Section, folder: &Path, findings: &mut Findings) -> 
                 .collect(),
             clear_cache: aliases::clear_cache(&mut draft),
             unsafe_plain_login: portal.flag("unsafe_plain_login"),
+            registration: portal.flag("registration"),
         },
         admin: state::admin(&draft),
         audit: state::audit(&draft),
@@ -95,6 +96,7 @@ pub(super) fn config(root: &Section, folder: &Path, findings: &mut Findings) -> 
         },
         account: account::Settings {
             rates: state::rates(&draft),
+            site: portal.text("name").map(str::to_owned),
             ..account::Settings::default()
         },
         data_dir,

@@ -24,6 +24,7 @@ pub(super) fn routes(draft: &mut Draft<'_>, upstreams: &[UpstreamSettings], pref
         let upstream = upstream_of(draft, section, upstreams, &key);
         check_path(draft, section, prefix, &key);
         check_narrowing(draft, section, &key);
+        check_registration(draft, section, &key);
         let identity = identity::identity(draft, section, &key);
         check_sessions(draft, section, &key);
         routes.push(RouteSettings {
@@ -191,6 +192,23 @@ fn check_narrowing(draft: &mut Draft<'_>, section: &Section, key: &str) {
             );
         }
     }
+}
+
+/// Where anybody can make an account, a route that asks only for one lets anybody pass.
+fn check_registration(draft: &mut Draft<'_>, section: &Section, key: &str) {
+    let is_open = draft.table("portal").flag("registration") && section.text("access") == Some("signed_in");
+    let given = |name: &str| {
+        section
+            .node(name)
+            .is_some_and(|node| node.is_broken() || !node.items().is_empty())
+    };
+    if !is_open || given("groups") || given("users") {
+        return;
+    }
+    let message = "with `portal.registration = true`, everybody who makes an account passes this route";
+    let hint = "write `groups = [\"staff\"]` (or `[\"registered\"]`, if that is what you want) or `users`, or switch \
+                registration off";
+    draft.findings.in_section(section, key, message, hint);
 }
 
 fn check_sessions(draft: &mut Draft<'_>, section: &Section, key: &str) {

@@ -146,8 +146,9 @@ static PORTAL: Table = Table {
         .default("[]"),
         Key::new(
             "registration",
-            Kind::OnlyFlag(false),
-            "Whether visitors may register; true is not available yet.",
+            Kind::Flag,
+            "Whether visitors may make an account for themselves. They are in the group \"registered\" only, so every route \
+             that is for others needs groups or users.",
         )
         .default("false"),
         Key::new(

@@ -12,6 +12,7 @@ use crate::store::EMAIL;
 use crate::store::StoreError;
 use crate::store::USERNAME;
 use crate::store::columns;
+use crate::store::records::Added;
 use crate::store::records::Credentials;
 use crate::store::records::Ended;
 use crate::store::records::NewUser;
@@ -29,30 +30,82 @@ fn failed(error: sqlx::Error) -> StoreError {
     StoreError::on(TABLE, error)
 }
 
-pub(super) async fn add(store: &Postgres, new: NewUser, event: Event) -> Result<(), StoreError> {
+pub(super) async fn add(store: &Postgres, mut new: NewUser, event: Event) -> Result<(), StoreError> {
     let mut work = store.begin(TABLE).await?;
-    let outcome = insert(store, &mut work, &new, &event).await;
+    let outcome = insert(store, &mut work, &mut new, &event).await;
     work.settle(outcome).await
 }
 
-async fn insert(store: &Postgres, work: &mut Begun, new: &NewUser, event: &Event) -> Result<(), StoreError> {
-    let user = &new.user;
+pub(super) async fn add_all(
+    store: &Postgres,
+    mut new: Vec<(NewUser, Event)>,
+    dry_run: bool,
+) -> Result<Vec<Added>, StoreError> {
+    let mut work = store.begin(TABLE).await?;
+    let outcome = insert_all(store, &mut work, &mut new, dry_run).await;
+    work.settle(outcome).await
+}
+
+async fn insert_all(
+    store: &Postgres,
+    work: &mut Begun,
+    new: &mut [(NewUser, Event)],
+    dry_run: bool,
+) -> Result<Vec<Added>, StoreError> {
+    let mut added = Vec::with_capacity(new.len());
+    for (user, event) in new {
+        let outcome = if dry_run {
+            claim(store, work, user).await.map(drop)
+        } else {
+            insert(store, work, user, event).await
+        };
+        added.push(match outcome {
+            Ok(()) => Added::Done,
+            Err(StoreError::Taken(what)) => Added::Taken(what),
+            Err(error) => return Err(error),
+        });
+    }
+    Ok(added)
+}
+
+/// Whether name and address are free, so far as that is not for claims to say; an unverified address that is not is left
+/// out. Returns whether claims of others are to be dropped.
+async fn claim(store: &Postgres, work: &mut Begun, new: &mut NewUser) -> Result<bool, StoreError> {
     work.rows(
         TABLE,
         store.query(&store.sql.lock_names).bind(store.names_lock.as_str()),
     )
     .await?;
+    let user = &mut new.user;
     let names = store
         .query(&store.sql.names_taken)
         .bind(user.username.as_str())
-        .bind(user.email.as_deref());
-    for row in work.rows(TABLE, names).await? {
-        if row.try_get("username_taken").map_err(failed)? {
-            return Err(StoreError::Taken(USERNAME));
-        }
-        if row.try_get("email_taken").map_err(failed)? {
+        .bind(user.email.clone())
+        .bind(user.email_verified);
+    let found = work.rows(TABLE, names).await?;
+    let row = found.first().ok_or(failed(sqlx::Error::RowNotFound))?;
+    if row.try_get("username_taken").map_err(failed)? {
+        return Err(StoreError::Taken(USERNAME));
+    }
+    if row.try_get("email_taken").map_err(failed)? {
+        if user.email_verified {
             return Err(StoreError::Taken(EMAIL));
         }
+        user.email = None;
+    }
+    row.try_get("claimed").map_err(failed)
+}
+
+async fn insert(store: &Postgres, work: &mut Begun, new: &mut NewUser, event: &Event) -> Result<(), StoreError> {
+    let claimed = claim(store, work, new).await?;
+    let user = &new.user;
+    if claimed {
+        let drop_claims = store
+            .query(&store.sql.drop_claims)
+            .bind(user.username.as_str())
+            .bind(user.email.as_deref())
+            .bind(user.email_verified);
+        work.rows(TABLE, drop_claims).await?;
     }
     let statement = store
         .query(&store.sql.insert_user)

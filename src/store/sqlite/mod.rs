@@ -6,6 +6,7 @@ mod file;
 mod managing;
 mod migrate;
 mod openings;
+mod passwords;
 mod rows;
 mod sessions;
 mod statements;
@@ -21,7 +22,9 @@ use super::Store;
 use super::StoreError;
 use super::columns;
 use super::pool::Pool;
-use super::records::{Counts, Credentials, Ended, Found, NewUser, RecordedEvent, UserChange, Which};
+use super::records::{
+    Added, Counts, Credentials, Ended, Found, NewUser, PasswordChange, RecordedEvent, UserChange, Which,
+};
 use super::sweeps::Sweep;
 use super::sweeps::SweepScope;
 use super::throttles::{Admission, Ban, Cell, WhichBans};
@@ -39,6 +42,7 @@ use crate::model::Timestamp;
 use crate::model::User;
 use crate::model::UserId;
 use crate::model::Username;
+use secrecy::SecretString;
 use sqlx::AssertSqlSafe;
 use sqlx::ConnectOptions;
 use sqlx::Row;
@@ -231,6 +235,22 @@ impl Store for Sqlite {
     }
     fn add_user(&self, new: NewUser, event: Event) -> Call<'_, ()> {
         within(self.limit, users::add(self, new, event))
+    }
+    fn add_users(&self, new: Vec<(NewUser, Event)>, dry_run: bool) -> Call<'_, Vec<Added>> {
+        within(self.limit, users::add_all(self, new, dry_run))
+    }
+    fn replace_password(
+        &self,
+        user: UserId,
+        before: SecretString,
+        after: SecretString,
+        event: Event,
+    ) -> Call<'_, bool> {
+        let change = PasswordChange { before, after };
+        within(self.limit, passwords::replace(self, user, change, event))
+    }
+    fn change_password(&self, new: NewSession, change: PasswordChange, event: Event) -> Call<'_, Option<Vec<Ended>>> {
+        within(self.limit, passwords::change(self, new, change, event))
     }
     fn find_credentials<'a>(&'a self, login: &'a str) -> Call<'a, Option<Credentials>> {
         within(self.limit, users::find_credentials(self, login))

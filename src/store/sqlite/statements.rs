@@ -42,12 +42,17 @@ statements! {
     forget_sweeps: "DELETE FROM sweeps WHERE id <
         (SELECT min(id) FROM (SELECT id FROM sweeps ORDER BY id DESC LIMIT $1) newest)";
     last_sweeps: "SELECT at, took_micros, removed, by_hand, error FROM sweeps ORDER BY id DESC LIMIT $1";
-    names_taken: "SELECT EXISTS (SELECT 1 FROM users WHERE username = $1 OR email = $1)
+    // $3: whether the new address is verified. What nobody has verified is only a claim.
+    names_taken: "SELECT EXISTS (SELECT 1 FROM users WHERE username = $1 OR (email = $1 AND email_verified))
         OR EXISTS (SELECT 1 FROM retired_usernames WHERE username = $1) AS username_taken,
-        EXISTS (SELECT 1 FROM users WHERE email = $2 OR username = $2) AS email_taken";
+        EXISTS (SELECT 1 FROM users WHERE username = $2 OR (email = $2 AND (email_verified OR NOT $3)))
+        AS email_taken,
+        EXISTS (SELECT 1 FROM users WHERE NOT email_verified AND (email = $1 OR ($3 AND email = $2))) AS claimed";
+    drop_claims: "UPDATE users SET email = NULL WHERE NOT email_verified AND (email = $1 OR ($3 AND email = $2))";
     insert_user: "INSERT INTO users (id, created_at, email_verified, state, username, email, name, password, groups)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-    find_credentials: "SELECT {user}, u.password FROM users u WHERE u.username = $1 OR u.email = $1
+    find_credentials: "SELECT {user}, u.password FROM users u WHERE u.username = $1
+        OR (u.email = $1 AND u.email_verified)
         ORDER BY (u.username = $1) DESC LIMIT 1";
     find_user: "SELECT {user} FROM users u WHERE u.username = $1";
     list_users: "SELECT {user} FROM users u WHERE u.username > $1
@@ -55,6 +60,9 @@ statements! {
     find_groups: "SELECT groups, username FROM users WHERE id = $1";
     update_user: "UPDATE users SET password = COALESCE($2, password), state = COALESCE($3, state),
         groups = COALESCE($4, groups) WHERE id = $1";
+    swap_password: "UPDATE users SET password = $3 WHERE id = $1 AND password = $2 AND state = 'active'
+        RETURNING username";
+    session_data: "SELECT data FROM sessions WHERE digest = $1 AND user_id = $2";
     retire_username: "INSERT INTO retired_usernames (username, retired_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
     delete_user: "DELETE FROM users WHERE id = $1";
     insert_event: "INSERT INTO audit_events (at, kind, actor, user_id, username, session_id, address, reason,

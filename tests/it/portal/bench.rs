@@ -22,7 +22,7 @@ use portcullis::web::Desk;
 use portcullis::web::Exchange;
 use portcullis::web::RequestId;
 use portcullis::web::Scheme;
-use secrecy::{SecretSlice, SecretString};
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -76,21 +76,15 @@ fn user(name: &str) -> User {
     }
 }
 
-fn found(session: Session) -> Found {
-    let user = ["alice", "bob"]
-        .map(user)
-        .into_iter()
-        .find(|user| user.id == session.user);
-    Found {
-        session,
-        user: user.unwrap(),
-    }
-}
-
 /// Knows alice and bob, keeps sessions in memory.
 #[derive(Default)]
 pub struct FakeStore {
     rows: Mutex<HashMap<Digest, Session>>,
+    /// Who registered.
+    pub added: Mutex<Vec<User>>,
+    /// Passwords that are no longer the first one.
+    passwords: Mutex<HashMap<UserId, String>>,
+    next_password: Mutex<Option<(UserId, String)>>,
     down: AtomicBool,
     pub events: Mutex<Vec<Event>>,
 }
@@ -104,8 +98,29 @@ impl FakeStore {
         self.rows.lock().unwrap().len()
     }
 
+    /// Sets a password as an administrator does, right after the next time that it was asked for.
+    pub fn set_after_next_proof(&self, name: &str, hash: &str) {
+        *self.next_password.lock().unwrap() = Some((user(name).id, hash.to_owned()));
+    }
+
+    fn users(&self) -> Vec<User> {
+        let added = self.added.lock().unwrap().clone();
+        ["alice", "bob"].map(user).into_iter().chain(added).collect()
+    }
+
+    fn password_of(&self, user: UserId) -> String {
+        let passwords = self.passwords.lock().unwrap();
+        passwords.get(&user).unwrap_or(&HASH).clone()
+    }
+
+    fn found(&self, session: Session) -> Found {
+        let user = self.users().into_iter().find(|user| user.id == session.user).unwrap();
+        Found { session, user }
+    }
+
     fn all(&self) -> Vec<Found> {
-        self.rows.lock().unwrap().values().cloned().map(found).collect()
+        let rows = self.rows.lock().unwrap().clone();
+        rows.into_values().map(|row| self.found(row)).collect()
     }
 
     fn up(&self) -> Result<(), StoreError> {
@@ -144,7 +159,7 @@ impl Store for FakeStore {
         Box::pin(async move {
             self.up()?;
             let session = self.rows.lock().unwrap().get(digest).cloned();
-            Ok(session.map(found))
+            Ok(session.map(|session| self.found(session)))
         })
     }
 
@@ -199,12 +214,15 @@ impl Store for FakeStore {
     fn find_credentials<'a>(&'a self, login: &'a str) -> Call<'a, Option<Credentials>> {
         Box::pin(async move {
             self.up()?;
-            let user = ["alice", "bob"].map(user).into_iter();
-            let mut user = user.filter(|user| user.username.as_str() == login || user.email.as_deref() == Some(login));
-            Ok(user.next().map(|user| Credentials {
+            let mut users = self.users().into_iter();
+            let user = users.find(|user| user.username.as_str() == login || user.email.as_deref() == Some(login));
+            let found = user.map(|user| Credentials {
+                password: Some(SecretString::from(self.password_of(user.id))),
                 user,
-                password: Some(SecretString::from(HASH.clone())),
-            }))
+            });
+            let next = self.next_password.lock().unwrap().take();
+            self.passwords.lock().unwrap().extend(next);
+            Ok(found)
         })
     }
 
@@ -279,8 +297,39 @@ impl Store for FakeStore {
             Ok(self.all().into_iter().find(|found| found.session.public_id == id))
         })
     }
-    fn add_user(&self, _: NewUser, _: Event) -> Call<'_, ()> {
+    fn add_user(&self, new: NewUser, event: Event) -> Call<'_, ()> {
+        Box::pin(async move {
+            self.up()?;
+            if self.users().iter().any(|user| user.username == new.user.username) {
+                return Err(StoreError::Taken("the user name"));
+            }
+            let password = new.password.unwrap().expose_secret().to_owned();
+            self.passwords.lock().unwrap().insert(new.user.id, password);
+            self.added.lock().unwrap().push(new.user);
+            self.events.lock().unwrap().push(event);
+            Ok(())
+        })
+    }
+    fn add_users(&self, _: Vec<(NewUser, Event)>, _: bool) -> Call<'_, Vec<Added>> {
         never()
+    }
+    fn replace_password(&self, _: UserId, _: SecretString, _: SecretString, _: Event) -> Call<'_, bool> {
+        never()
+    }
+    fn change_password(&self, new: NewSession, change: PasswordChange, event: Event) -> Call<'_, Option<Vec<Ended>>> {
+        Box::pin(async move {
+            self.up()?;
+            let user = new.session.user;
+            if self.password_of(user) != change.before.expose_secret() {
+                return Ok(None);
+            }
+            let after = change.after.expose_secret().to_owned();
+            self.passwords.lock().unwrap().insert(user, after);
+            let ended = self.ends(|session| session.user == user);
+            self.rows.lock().unwrap().insert(new.session.digest, new.session);
+            self.events.lock().unwrap().push(event);
+            Ok(Some(ended))
+        })
     }
     fn find_user<'a>(&'a self, _: &'a Username) -> Call<'a, Option<User>> {
         never()
@@ -368,6 +417,7 @@ impl Bench {
         );
         let mut costs = portcullis::account::Settings {
             least_failure_time: Duration::ZERO,
+            site: Some("Example Ltd".to_owned()),
             ..portcullis::account::Settings::default()
         };
         let mut settings = Settings {
@@ -376,6 +426,7 @@ impl Bench {
             return_origins: vec!["https://app.example.com".to_owned()],
             clear_cache: Vec::new(),
             unsafe_plain_login: false,
+            registration: false,
         };
         adjust(&mut settings, &mut costs);
         let accounts = Accounts::new(store.clone(), costs, clock.clone());

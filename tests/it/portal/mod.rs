@@ -2,6 +2,7 @@
 
 mod bench;
 mod circle;
+mod credentials;
 mod origins;
 mod own_sessions;
 
@@ -486,7 +487,6 @@ async fn what_is_not_there_is_404_and_a_wrong_method_405() {
     let (bench, mut browser) = (Bench::new(), Browser::default());
     for path in [
         "register",
-        "password",
         "sessions/",
         "sync/",
         "events/x",
