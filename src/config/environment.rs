@@ -228,8 +228,8 @@ fn from_file(name: &str, path: &str) -> Node {
 /// A text as a key of this kind takes it.
 pub(super) fn value_of(kind: &Kind, origin: &Origin, text: &str) -> Value {
     match kind {
-        Kind::Flag | Kind::OnlyFlag(_) if text == "true" => Value::Flag(true),
-        Kind::Flag | Kind::OnlyFlag(_) if text == "false" => Value::Flag(false),
+        Kind::Flag if text == "true" => Value::Flag(true),
+        Kind::Flag if text == "false" => Value::Flag(false),
         Kind::Number { .. } => text
             .parse()
             .map_or_else(|_| Value::Text(text.to_owned()), Value::Number),

@@ -148,12 +148,6 @@ impl Reader<'_> {
         }
         match (kind, &node.value) {
             (_, Value::Broken) | (Kind::Flag, Value::Flag(_)) => {}
-            (Kind::OnlyFlag(only), Value::Flag(given)) => {
-                if given != only {
-                    let message = format!("`{} = {given}` is not available yet", last(full));
-                    self.refuse(node, full, message, &format!("write {only}, or leave it out"));
-                }
-            }
             (Kind::Words(words), Value::Text(_)) => self.check_word(node, words, full),
             (Kind::Number { least, most }, Value::Number(number)) => {
                 let number = *number;

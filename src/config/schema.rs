@@ -82,7 +82,6 @@ fn kind(kind_of: &Kind) -> Value {
         Kind::List(shape) => json!({ "type": "array", "items": text(shape) }),
         Kind::Pairs(_, values) => json!({ "type": "object", "additionalProperties": text(values) }),
         Kind::Flag => json!({ "type": "boolean" }),
-        Kind::OnlyFlag(only) => json!({ "const": only }),
         Kind::Number { least, most } => json!({ "type": "integer", "minimum": least, "maximum": most }),
         Kind::Span { .. } => json!({ "type": "string", "pattern": DURATION }),
         Kind::Size { .. } => json!({ "type": "string", "pattern": SIZE }),

@@ -61,8 +61,6 @@ pub(super) enum Kind {
     /// A table of free keys: names and texts.
     Pairs(&'static Shape, &'static Shape),
     Flag,
-    /// A flag of which only this value is built yet.
-    OnlyFlag(bool),
     Number {
         least: i64,
         most: i64,
