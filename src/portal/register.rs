@@ -9,6 +9,7 @@ use super::return_address::login_and_then;
 use crate::account::Registration;
 use crate::account::SHORTEST_PASSWORD;
 use crate::session::Identified;
+use crate::session::Login;
 use crate::session::Opened;
 use crate::web::Answer;
 use crate::web::Audience;
@@ -83,7 +84,12 @@ impl Portal {
         let origin = self.origin(exchange);
         let registered = self.accounts.register(registration, origin.clone()).await;
         let user = registered.map_err(|error| Refused::of_choice(exchange, &error, Refused::NOT_MADE))?;
-        match self.sessions.open(login_of(origin, user, false, &before)).await {
+        let login = Login {
+            // Every device of a new account is new.
+            known_browser: true,
+            ..login_of(origin, user, false, &before)
+        };
+        match self.sessions.open(login).await {
             Ok(opened) => Ok((opened, before)),
             Err(error) => {
                 warn(

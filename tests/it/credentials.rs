@@ -235,6 +235,12 @@ async fn an_imported_user_signs_in_with_the_old_password_and_has_a_hash_of_ours_
     let kinds: Vec<_> = events(&gateway).await.into_iter().map(|event| event.kind).collect();
     assert_eq!(
         kinds,
-        ["login_succeeded", "login_succeeded", "password_upgraded", "user_added"]
+        [
+            "login_succeeded",
+            "new_device",
+            "login_succeeded",
+            "password_upgraded",
+            "user_added"
+        ]
     );
 }
