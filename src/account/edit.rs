@@ -38,14 +38,20 @@ impl Accounts {
         let Some(before) = self.find_by_id(user).await? else {
             return Err(AccountError::NoSuchUser(user.to_string()));
         };
+        let (email, name) = (changed(edit.email, rules::email)?, changed(edit.name, rules::name)?);
+        let after = User {
+            email: email.after(before.email.as_deref()),
+            name: name.after(before.name.as_deref()),
+            ..before.clone()
+        };
         let ready = UserEdit {
-            email: changed(edit.email, rules::email)?,
-            name: changed(edit.name, rules::name)?,
+            email,
+            name,
             groups: edit.groups.as_deref().map(rules::groups).transpose()?,
             state: edit.state,
             end_sessions: edit.password.is_some(),
             password: match edit.password {
-                Some(password) => Some(self.hash(password).await?),
+                Some(password) => Some(self.hash_for(&after, password).await?),
                 None => None,
             },
         };

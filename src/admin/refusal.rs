@@ -129,7 +129,9 @@ impl From<SessionError> for Refusal {
     fn from(error: SessionError) -> Self {
         match error {
             SessionError::Store(error) => error.into(),
-            SessionError::Full | SessionError::UserGone | SessionError::Randomness => Self::Unavailable,
+            SessionError::Full | SessionError::UserGone | SessionError::PasswordChanged | SessionError::Randomness => {
+                Self::Unavailable
+            }
         }
     }
 }
@@ -139,15 +141,23 @@ impl From<AccountError> for Refusal {
         match error {
             AccountError::NoSuchUser(_) => Self::Absent("There is no such user"),
             AccountError::Taken(_) => Self::Conflict(sentence(&error.to_string())),
-            AccountError::Busy | AccountError::Randomness => Self::Busy,
+            AccountError::Busy | AccountError::Throttled { .. } | AccountError::Randomness => Self::Busy,
             AccountError::Store(error) => error.into(),
             AccountError::Username(_)
+            | AccountError::Reserved(_)
+            | AccountError::At
             | AccountError::Email
             | AccountError::Name
+            | AccountError::NameDelimiter
+            | AccountError::LookAlike
             | AccountError::Group(_)
             | AccountError::TooManyGroups
             | AccountError::ShortPassword
-            | AccountError::LongPassword => Self::Invalid(sentence(&error.to_string())),
+            | AccountError::LongPassword
+            | AccountError::CommonPassword
+            | AccountError::OwnPassword
+            | AccountError::SamePassword
+            | AccountError::Hash(_) => Self::Invalid(sentence(&error.to_string())),
         }
     }
 }

@@ -86,6 +86,16 @@ impl Part {
         *self != Self::Keep
     }
 
+    /// What stands there after it, where `before` stood.
+    #[must_use]
+    pub fn after(&self, before: Option<&str>) -> Option<String> {
+        match self {
+            Self::Keep => before.map(str::to_owned),
+            Self::Clear => None,
+            Self::Set(text) => Some(text.clone()),
+        }
+    }
+
     pub(super) fn text(&self) -> Option<&str> {
         match self {
             Self::Set(text) => Some(text),
