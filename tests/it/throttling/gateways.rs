@@ -11,6 +11,7 @@ use portcullis::store::{RecordedEvent, Role, Store, open};
 use serde_json::json;
 use std::sync::Arc;
 
+const FIREFOX: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.0";
 const LOGIN: &str = "/.portcullis/login";
 const KNOWN: &str = "__Host-portcullis-known";
 const SESSION: &str = "__Host-portcullis";
@@ -353,7 +354,6 @@ async fn where_nobody_is_signed_out_for_another_device_the_log_in_is_refused() {
 async fn a_device_has_a_name_and_a_new_one_is_told_of() {
     let stage = stage_with("").await;
     let gateway = &stage.gateway;
-    const FIREFOX: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.0";
     let told = async || {
         let events = written(gateway, "new_device").await;
         events.into_iter().map(|event| event.device).collect::<Vec<_>>()
