@@ -25,9 +25,14 @@ pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// How long it is until `at`: `in 3 hours`.
+/// How long it is until `at`: `in 3 hours`. Half a minute is nothing: what was just set to twelve hours is not eleven.
 pub(super) fn until(at: Timestamp, now: Timestamp) -> String {
-    match span(at.since(now).as_secs()) {
+    let seconds = at.since(now).as_secs();
+    match span(if seconds < MINUTE {
+        seconds
+    } else {
+        seconds + MINUTE / 2
+    }) {
         Some(span) => format!("in {span}"),
         None => "in less than a minute".to_owned(),
     }
@@ -64,9 +69,10 @@ mod tests {
             (0, "just now", "in less than a minute"),
             (59, "just now", "in less than a minute"),
             (60, "1 minute ago", "in 1 minute"),
-            (3599, "59 minutes ago", "in 59 minutes"),
+            (3599, "59 minutes ago", "in 1 hour"),
+            (3569, "59 minutes ago", "in 59 minutes"),
             (3600, "1 hour ago", "in 1 hour"),
-            (2 * 86_400 - 1, "1 day ago", "in 1 day"),
+            (2 * 86_400 - 1, "1 day ago", "in 2 days"),
             (30 * 86_400, "30 days ago", "in 30 days"),
         ] {
             let away = Duration::from_secs(seconds);
