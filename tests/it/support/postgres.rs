@@ -33,7 +33,13 @@ pub struct Postgres {
     port: u16,
     guardian: Child,
     databases: AtomicU32,
+    options: &'static str,
 }
+
+/// For tests: nothing is forced to the disk.
+const FAST: &str = "-c fsync=off -c full_page_writes=off -c shared_buffers=32MB -c jit=off -c log_statement=none";
+/// For figures: durable, as it is shipped.
+const SHIPPED: &str = "";
 
 impl Postgres {
     /// The server that all tests of this process share, started on first use.
@@ -44,6 +50,15 @@ impl Postgres {
 
     /// A server for one test, which may stop, kill or freeze it.
     pub fn private() -> Self {
+        Self::with(FAST)
+    }
+
+    /// A server as it is shipped, for figures.
+    pub fn durable() -> Self {
+        Self::with(SHIPPED)
+    }
+
+    fn with(options: &'static str) -> Self {
         let programs = programs().unwrap_or_else(|| panic!("{ADVICE}"));
         let account = Account::choose();
         let folder = account.make_folder();
@@ -55,6 +70,7 @@ impl Postgres {
             port: free_port(),
             guardian,
             databases: AtomicU32::new(0),
+            options,
         };
         let mut initdb = server.command("initdb");
         initdb.args([
@@ -79,6 +95,11 @@ impl Postgres {
     /// The URL of a database.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// The folder of its programs, psql and `pg_dump` among them.
+    pub fn programs(&self) -> &Path {
+        &self.programs
     }
 
     /// The server's port.
@@ -109,9 +130,8 @@ impl Postgres {
     /// Starts the server again, on the same port with the same data.
     pub fn start(&self) {
         let options = format!(
-            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c full_page_writes=off \
-             -c max_connections=200 -c shared_buffers=32MB -c jit=off -c log_statement=none",
-            self.port
+            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=200 {}",
+            self.port, self.options
         );
         let mut pg_ctl = self.command("pg_ctl");
         pg_ctl
