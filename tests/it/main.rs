@@ -11,6 +11,7 @@ mod config_settings;
 mod connections;
 mod credentials;
 mod deployments;
+mod documents;
 mod head_guard;
 mod hostile;
 mod logging;
