@@ -8,15 +8,15 @@ use super::stored::StoredHash;
 use argon2::Algorithm;
 use argon2::Argon2;
 use argon2::Params;
-use argon2::PasswordHash;
-use argon2::PasswordHasher;
-use argon2::PasswordVerifier;
 use argon2::Version;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use secrecy::ExposeSecret;
 use secrecy::SecretString;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
 
 /// Hashes passwords and checks them.
 pub(super) struct Hasher {
@@ -82,7 +82,7 @@ impl Hasher {
     ) -> Checked {
         let (argon2, stand_in) = (self.argon2.clone(), Arc::clone(&self.stand_in));
         let check = move || {
-            let Some(hash) = matching(&argon2, &password, stored.as_ref(), &stand_in) else {
+            let Some(hash) = matching(&password, stored.as_ref(), &stand_in) else {
                 return Checked::default();
             };
             let password = password.expose_secret().as_bytes();
@@ -123,26 +123,24 @@ impl Hasher {
 fn make(argon2: &Argon2, password: &[u8]) -> Result<SecretString, AccountError> {
     let mut salt = [0; 16];
     getrandom::fill(&mut salt).map_err(|_| AccountError::Randomness)?;
-    let hash = argon2.hash_password_with_salt(password, &salt);
+    let mut output = Zeroizing::new([0; 32]);
     // The work itself fails only where there is no memory for it.
-    hash.map(|hash| SecretString::from(hash.to_string()))
-        .map_err(|_| AccountError::Busy)
+    stored::derive(argon2, password, &salt, output.as_mut_slice()).map_err(|_| AccountError::Busy)?;
+    let params = argon2.params();
+    let (memory, passes, lanes) = (params.m_cost(), params.t_cost(), params.p_cost());
+    let (salt, output) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(output.as_slice()));
+    Ok(format!("$argon2id$v=19$m={memory},t={passes},p={lanes}${salt}${output}").into())
 }
 
 /// The stored hash, when `password` is its own.
-fn matching(
-    argon2: &Argon2,
-    password: &SecretString,
-    stored: Option<&SecretString>,
-    stand_in: &SecretString,
-) -> Option<StoredHash> {
+fn matching(password: &SecretString, stored: Option<&SecretString>, stand_in: &SecretString) -> Option<StoredHash> {
     let stored = stored.and_then(|stored| StoredHash::read(stored.expose_secret()).ok());
     // Longer ones were never set.
     let password = Some(password.expose_secret().as_bytes()).filter(|password| password.len() <= LONGEST_PASSWORD);
     if let (Some(hash), Some(password)) = (stored, password) {
         return hash.matches(password).then_some(hash);
     }
-    let work = PasswordHash::new(stand_in.expose_secret()).map(|hash| argon2.verify_password(b"", &hash));
+    let work = StoredHash::read(stand_in.expose_secret()).map(|hash| hash.matches(b""));
     // There was nothing to match, but the work must be done: the optimiser is not to see that nobody looks at it.
     let _ = std::hint::black_box(work);
     None

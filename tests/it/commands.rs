@@ -117,11 +117,9 @@ fn wrong_usage_ends_with_2_and_says_what_is_right() {
     for later in ["reload", "source"] {
         folder.run_bare(&[later], "").fails(2, &["unrecognized subcommand"]);
     }
-    for later in ["import"] {
-        folder
-            .run_bare(&["session", later], "")
-            .fails(2, &["unrecognized subcommand"]);
-    }
+    folder
+        .run_bare(&["session", "import"], "")
+        .fails(2, &["unrecognized subcommand"]);
     folder.run_bare(&["run"], "").fails(2, &["--to", "--config"]);
     folder
         .run_bare(&["run", "--to", "http://x", "--config", "f"], "")

@@ -1,4 +1,5 @@
 use super::HashError;
+use super::memory;
 use super::text;
 use argon2::Algorithm;
 use argon2::Argon2;
@@ -71,7 +72,7 @@ impl Argon {
     pub(super) fn matches(&self, password: &[u8]) -> bool {
         let mut derived = Zeroizing::new(vec![0; self.output.len()]);
         let argon2 = Argon2::new(self.algorithm, self.version, self.params.clone());
-        let done = argon2.hash_password_into(password, &self.salt, &mut derived);
+        let done = memory::derive(&argon2, password, &self.salt, &mut derived);
         done.is_ok() && text::same(&derived, &self.output)
     }
 

@@ -10,11 +10,13 @@
 
 mod argon;
 mod bcrypt;
+mod memory;
 mod pbkdf2;
 mod scrypt;
 mod text;
 
 pub(super) use argon::{MOST_MEMORY_KIB, most_passes};
+pub(super) use memory::derive;
 
 use argon::Argon;
 use bcrypt::Bcrypt;
