@@ -10,6 +10,7 @@ use crate::model::User;
 use crate::model::UserId;
 use crate::model::UserState;
 use crate::model::Username;
+use crate::session::StreamEnd;
 use crate::web::Answer;
 use http::HeaderValue;
 use http::header::LOCATION;
@@ -117,13 +118,20 @@ impl Admin {
         if ask.caller.member == Some(id) {
             self.check_own(&edit)?;
         }
+        let why = match edit.state {
+            Some(UserState::Disabled) => StreamEnd::Disabled,
+            _ => StreamEnd::Ended,
+        };
         let outcome = self.accounts.edit(id, edit, &ask.caller.actor).await;
+        // What is known comes first, so that open streams hear why they end.
+        if let Ok((_, ended)) = &outcome {
+            self.sessions.forget_because(ended, why);
+        }
         // On an error too: whether it was carried out is not known, and what may be ended is not believed.
         if !matches!(outcome, Err(AccountError::NoSuchUser(_))) {
             self.sessions.forget_user(id);
         }
-        let (user, ended) = outcome?;
-        self.sessions.forget(&ended);
+        let (user, _) = outcome?;
         Ok(ask.json(&user))
     }
 
@@ -147,8 +155,11 @@ impl Admin {
             return Err(Refusal::Conflict(text.to_owned()));
         }
         let outcome = self.accounts.delete(user.username.as_str(), &ask.caller.actor).await;
+        if let Ok(ended) = &outcome {
+            self.sessions.forget_because(ended, StreamEnd::Disabled);
+        }
         self.sessions.forget_user(user.id);
-        self.sessions.forget(&outcome?);
+        outcome?;
         Ok(ask.done())
     }
 

@@ -1,4 +1,6 @@
 use super::*;
+use crate::support::stage;
+use crate::support::upstream::Upstream;
 use serde_json::{Value, json};
 
 const EVENTS: &str = "/.portcullis/events";
@@ -147,7 +149,7 @@ async fn a_page_that_listens_is_warned_before_the_end_and_listening_is_no_activi
 
 #[tokio::test]
 async fn a_page_that_says_it_is_here_keeps_its_session_and_is_told_that_the_end_moved() {
-    let top = "[session]\nidle_timeout = \"10s\"\n[cache]\nmax_age = \"1s\"\n";
+    let top = "[session]\nidle_timeout = \"10s\"\n[cache]\nmax_age = \"1s\"\nmax_age_without_feed = \"1s\"\n";
     let stage = Stage::with(top, ROUTES, application(&Heard::default())).await;
     let mut listener = Listener::open(&stage).await;
     let before = session(&stage).await;
@@ -184,6 +186,54 @@ async fn a_page_that_listens_is_told_when_its_user_changed() {
     assert!(output.status.success());
     let (name, told) = listener.event().await;
     assert_eq!((name.as_str(), &told["reason"]), ("changed", &json!("user")), "{told}");
+}
+
+const TOKEN: &str = "0123456789abcdef-admin-token-0123456789abcdef";
+
+/// Asks the operators' API; the answer must be a good one.
+async fn operate(stage: &Stage, method: &str, target: &str, body: &str) -> Response {
+    let bearer = format!("Authorization: Bearer {TOKEN}");
+    let lines = [bearer.as_str(), "Content-Type: application/json"];
+    let lines = if body.is_empty() { &lines[..1] } else { &lines };
+    let mut client = Client::plain(stage.gateway.admin()).await;
+    let answer = client
+        .request(method, "localhost", target, lines, body.as_bytes())
+        .await;
+    assert!(answer.status < 300, "{method} {target}: {}", answer.text());
+    answer
+}
+
+#[tokio::test]
+async fn a_page_that_listens_is_told_what_an_operator_did() {
+    let app = Upstream::start(application(&Heard::default()));
+    let config = stage::config("", ROUTES, &app.url());
+    let gateway = Gateway::start(&config.replace("[admin]\n", &format!("[admin]\ntoken = \"{TOKEN}\"\n")));
+    gateway.add_user(USER, PASSWORD, &[]);
+    let cookie = String::new();
+    let mut stage = Stage { app, gateway, cookie };
+    let listed = operate(&stage, "GET", "/api/users", "").await.json();
+    let user = format!("/api/users/{}", listed["items"][0]["id"].as_str().unwrap());
+    for (method, target, body, name, reason) in [
+        ("PATCH", user.as_str(), r#"{"groups":["staff"]}"#, "changed", "user"),
+        ("DELETE", "/api/sessions?all=true", "", "ended", "ended"),
+        ("PATCH", &user, r#"{"state":"disabled"}"#, "ended", "disabled"),
+        ("DELETE", &user, "", "ended", "disabled"),
+    ] {
+        sign_in_again(&mut stage).await;
+        let mut listener = Listener::open(&stage).await;
+        operate(&stage, method, target, body).await;
+        let done = Instant::now();
+        let (told, data) = listener.event().await;
+        assert_eq!(
+            (told.as_str(), &data["reason"]),
+            (name, &json!(reason)),
+            "{method} {target}"
+        );
+        assert!(done.elapsed() < SOON, "{:?}", done.elapsed());
+        if reason == "disabled" && method == "PATCH" {
+            operate(&stage, "PATCH", &user, r#"{"state":"active"}"#).await;
+        }
+    }
 }
 
 #[tokio::test]
