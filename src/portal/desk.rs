@@ -249,6 +249,19 @@ impl Portal {
         self.returns.accept(next?, &exchange.origin())
     }
 
+    /// Gives the browser a fresh cookie, if it is owed one since its last activity. Every answer of ours may carry one: no
+    /// cache keeps it.
+    pub(super) fn renew_cookie(&self, exchange: &Exchange, session: &Live, answer: &mut Answer) {
+        let shown = cookie_values(&exchange.headers, &self.sessions.cookie().name);
+        let https = exchange.scheme == Scheme::Https;
+        let renewal = self.sessions.renewal(&session.entry, shown);
+        let line = renewal.and_then(|renewal| self.sessions.renew(&renewal, &exchange.host, https));
+        if let Some(mut value) = line.and_then(|line| HeaderValue::try_from(line).ok()) {
+            value.set_sensitive(true);
+            answer.headers_mut().append(SET_COOKIE, value);
+        }
+    }
+
     /// Takes our session cookie from the browser.
     pub(super) fn clear_cookie(&self, exchange: &Exchange, answer: &mut Answer) {
         let https = exchange.scheme == Scheme::Https;

@@ -153,7 +153,11 @@ impl Portal {
     /// `GET session`: 200 whenever the store could be asked.
     pub(super) async fn session(&self, exchange: &Exchange) -> Answer {
         match self.identify(exchange).await {
-            Identified::Live(live) => json(exchange, &State::of(&live, self.sessions.now())),
+            Identified::Live(live) => {
+                let mut answer = json(exchange, &State::of(&live, self.sessions.now()));
+                self.renew_cookie(exchange, &live, &mut answer);
+                answer
+            }
             Identified::Dead => json(exchange, &State::without_session("expired")),
             Identified::Anonymous => json(exchange, &State::without_session("none")),
             Identified::Conflict => {

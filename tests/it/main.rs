@@ -2,6 +2,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod accounts;
+mod activity;
 mod admin;
 mod aliases;
 mod bad_days;

@@ -18,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn sessions(store: Arc<dyn Store>, max_age: Duration, max_age_without_feed: Duration) -> Arc<Sessions> {
-    let settings = Settings {
+/// Settings of an instance that believes an answer for so long.
+pub fn settings(max_age: Duration, max_age_without_feed: Duration) -> Settings {
+    Settings {
         secrets: vec![SecretSlice::from(vec![1; 32])],
         cookie: CookieSettings {
             name: "__Host-portcullis".to_owned(),
@@ -44,15 +45,20 @@ fn sessions(store: Arc<dyn Store>, max_age: Duration, max_age_without_feed: Dura
             max_age,
             max_age_without_feed,
         },
-    };
+    }
+}
+
+fn sessions(store: Arc<dyn Store>, max_age: Duration, max_age_without_feed: Duration) -> Arc<Sessions> {
+    let settings = settings(max_age, max_age_without_feed);
     let control = tokio::runtime::Handle::current();
     Sessions::new(store, settings, Clock::system(), control, Arc::new(Metrics::new()))
 }
 
-async fn sign_in(sessions: &Sessions, opened: &Opened) -> String {
-    let user = user("anna");
+/// A log-in of a user who is added for it.
+pub async fn login(opened: &Opened, name: &str) -> Login {
+    let user = user(name);
     add(&*opened.store, &user).await;
-    let login = Login {
+    Login {
         user,
         methods: vec!["pwd".to_owned()],
         remember: false,
@@ -60,7 +66,11 @@ async fn sign_in(sessions: &Sessions, opened: &Opened) -> String {
         user_agent: Some("Mozilla/5.0".to_owned()),
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         replaces: None,
-    };
+    }
+}
+
+async fn sign_in(sessions: &Sessions, opened: &Opened) -> String {
+    let login = login(opened, "anna").await;
     let opened = sessions.open(login).await.expect("a session is opened");
     opened.cookie_value.expose_secret().to_owned()
 }

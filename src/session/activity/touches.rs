@@ -86,10 +86,6 @@ impl Touches {
         self.lock().get(digest).map(|waiting| waiting.touch)
     }
 
-    fn is_empty(&self) -> bool {
-        self.lock().is_empty()
-    }
-
     fn in_order(&self) -> Vec<Touch> {
         let mut touches: Vec<Touch> = self.lock().values().map(|waiting| waiting.touch).collect();
         touches.sort_unstable_by_key(|touch| touch.digest.0);
@@ -126,18 +122,19 @@ impl Touches {
 }
 
 impl Sessions {
-    /// Writes the touches that wait, for at most `limit`; for the end of the process, when no more come. Tells in the log
-    /// when some could not be written. Dropping the future loses none.
+    /// Writes the touches that wait now, for at most `limit`; for the end of the process, when no more come. Tells in the
+    /// log when some could not be written. Dropping the future loses none.
     pub async fn flush(&self, limit: Duration) {
         let touches = &self.cache.touches;
         let writing = async {
-            while self.cache.write_touches().await.is_ok() && !touches.is_empty() {
+            while self.cache.write_touches().await? > 0 {
                 tokio::time::sleep(AGAIN).await;
             }
+            Ok::<(), StoreError>(())
         };
-        let _ = tokio::time::timeout(limit, writing).await;
+        let written = matches!(tokio::time::timeout(limit, writing).await, Ok(Ok(())));
         let left = touches.lock().len();
-        if left > 0 {
+        if !written && left > 0 {
             touches.lost.inc_by(left as u64);
             tracing::warn!(
                 sessions = left,
@@ -148,9 +145,11 @@ impl Sessions {
 }
 
 impl Cache {
-    /// One round: writes what waits, batch by batch. On an error the rest goes on waiting.
-    pub(in crate::session) async fn write_touches(&self) -> Result<(), StoreError> {
+    /// One round: writes what waits, batch by batch; how many rows somebody else held. On an error the rest goes on
+    /// waiting.
+    pub(in crate::session) async fn write_touches(&self) -> Result<usize, StoreError> {
         let _turn = self.touches.turn.lock().await;
+        let mut held = 0;
         for batch in self.touches.in_order().chunks(BATCH) {
             let call = self.store.touch_sessions(batch, self.touches.apart);
             let outcomes = match self.guarded(call).await {
@@ -165,13 +164,14 @@ impl Cache {
             }
             for (touch, outcome) in batch.iter().zip(outcomes) {
                 self.touches.settle(touch, outcome);
+                held += usize::from(outcome == Touched::Locked);
                 if outcome == Touched::Over {
                     // Whoever still believes in that session asks again.
                     self.forget(&touch.digest);
                 }
             }
         }
-        Ok(())
+        Ok(held)
     }
 
     fn touches_failed(&self, error: &StoreError) {
