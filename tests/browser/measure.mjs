@@ -80,9 +80,12 @@ export function complaints() {
   }
 
   for (const field of document.querySelectorAll("input:not([type=hidden]), textarea, select")) {
+    if (!visible(field)) continue;
     if (!field.labels?.length && !field.getAttribute("aria-label")) say(field, "has no label");
     const described = field.getAttribute("aria-describedby");
-    if (described && !document.getElementById(described)) say(field, `is described by nothing: ${described}`);
+    for (const id of described?.split(" ") ?? []) {
+      if (!document.getElementById(id)) say(field, `is described by nothing: ${id}`);
+    }
   }
   for (const target of document.querySelectorAll("a[href], button, input:not([type=hidden]), select, textarea, summary")) {
     if (!visible(target)) continue;

@@ -3,6 +3,7 @@
 
 import { readFileSync } from "node:fs";
 import { Stage } from "./stage.mjs";
+import * as credentials from "./scenarios/credentials.mjs";
 import * as leaving from "./scenarios/leaving.mjs";
 import * as limits from "./scenarios/limits.mjs";
 import * as looks from "./scenarios/looks.mjs";
@@ -11,7 +12,7 @@ import * as sessions from "./scenarios/sessions.mjs";
 import * as signingIn from "./scenarios/signing_in.mjs";
 import * as strangers from "./scenarios/strangers.mjs";
 
-const SCENARIOS = { ...leaving, ...limits, ...looks, ...offline, ...sessions, ...signingIn, ...strangers };
+const SCENARIOS = { ...credentials, ...leaving, ...limits, ...looks, ...offline, ...sessions, ...signingIn, ...strangers };
 const DEADLINE = 90_000;
 
 const name = process.argv[2];

@@ -1,7 +1,7 @@
 // One user in several browsers: seeing them, ending one while it watches, ending all others.
 
 import assert from "node:assert/strict";
-import { eventually } from "../stage.mjs";
+import { bothAreCut, seen, watch } from "../watching.mjs";
 
 const PHONE = {
   viewport: { width: 390, height: 844 },
@@ -14,42 +14,6 @@ const TABLET = {
 };
 /** The longest that a stream may go on after the end; the promise is far shorter, and busy machines are slow. */
 const CUT = 5000;
-
-/** Opens an event stream and a WebSocket that says something all the time, in the page that is open. */
-async function watch(visitor) {
-  await visitor.page.evaluate(() => {
-    const seen = { events: 0, echoes: 0, cut: null, refused: false, close: null, told: [] };
-    window.seen = seen;
-    const source = new EventSource("/events");
-    source.onmessage = () => (seen.events += 1);
-    // The stream ends, the browser asks again after some seconds, and is refused for good.
-    source.onerror = () => {
-      seen.cut ??= Date.now();
-      seen.refused = source.readyState === EventSource.CLOSED;
-    };
-    const portal = new EventSource("/.portcullis/events");
-    for (const name of ["expiring", "ended", "changed"]) {
-      portal.addEventListener(name, (event) => seen.told.push({ name, ...JSON.parse(event.data) }));
-    }
-    portal.addEventListener("ended", () => portal.close());
-    const socket = new WebSocket(`wss://${location.host}/ws`);
-    socket.onopen = () => setInterval(() => socket.readyState === WebSocket.OPEN && socket.send("still here"), 50);
-    socket.onmessage = () => (seen.echoes += 1);
-    socket.onclose = ({ code, wasClean }) => (seen.close = { code, wasClean, at: Date.now() });
-  });
-  await eventually("both streams flow", async () => {
-    const { events, echoes } = await seen(visitor);
-    return events > 2 && echoes > 2;
-  });
-}
-
-const seen = (visitor) => visitor.page.evaluate(() => window.seen);
-
-const bothAreCut = (visitor) =>
-  eventually("both streams are cut, and refused when asked for again", async () => {
-    const now = await seen(visitor);
-    return now.close && now.refused && now;
-  });
 
 async function cards(visitor) {
   return visitor.page.getByRole("listitem").filter({ has: visitor.page.getByRole("heading", { level: 2 }) }).allInnerTexts();

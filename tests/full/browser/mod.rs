@@ -76,12 +76,30 @@ impl Stage {
 
     /// With settings in front of the listeners.
     fn with(settings: &str) -> Self {
+        Self::of(settings, ROUTES)
+    }
+
+    /// Where visitors make accounts, which the application is told by their group.
+    fn with_registration() -> Self {
+        let members = "groups = [\"staff\", \"registered\"]\nupstream = ";
+        let routes = ROUTES.replace(
+            "host = \"app.example.test\"\nupstream = ",
+            &format!("host = \"app.example.test\"\n{members}"),
+        );
+        let routes = routes.replace(
+            "path = \"/broken\"\nupstream = ",
+            &format!("path = \"/broken\"\n{members}"),
+        );
+        Self::of("[portal]\nregistration = true\n", &routes)
+    }
+
+    fn of(settings: &str, routes: &str) -> Self {
         let app = Upstream::start(application::application);
         let upstreams = format!(
             "[[upstream]]\nname = \"app\"\nservers = [\"{}\"]\n[[upstream]]\nname = \"nowhere\"\nservers = [\"http://127.0.0.1:1\"]\n",
             app.url()
         );
-        let gateway = Gateway::start(&format!("{settings}\n{ROUTES}\n{upstreams}"));
+        let gateway = Gateway::start(&format!("{settings}\n{routes}\n{upstreams}"));
         Self { app, gateway }
             .and(USERNAME, "Ada Lovelace", &["staff"])
             .and("eve", "Eve", &[])
@@ -170,6 +188,9 @@ scenarios! {
     a_visitor_signs_in_and_lands_where_they_wanted_to_go: Stage::start(),
     a_wrong_password_keeps_the_name_and_the_way_and_forgets_the_password: Stage::start(),
     an_unknown_name_is_told_the_same_as_a_wrong_password: Stage::start(),
+    changing_the_password_signs_out_every_other_browser_and_keeps_this_one: Stage::start(),
+    nobody_makes_an_account_where_registration_is_off: Stage::start(),
+    somebody_new_makes_an_account_without_scripts_and_lands_where_they_wanted_to_go: Stage::with_registration(),
     every_page_is_readable_in_light_and_dark_narrow_and_wide: Stage::complete(),
     going_back_after_signing_out_shows_nothing_private: Stage::start(),
     no_page_breaks_its_own_policy_and_the_policy_is_kept: Stage::complete(),
