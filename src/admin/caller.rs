@@ -1,12 +1,15 @@
-//! Who asks: a program with the token, or a member of the group.
+//! Who asks: a program with the token, a browser that used a link, or a member of the group.
 
 use super::Admin;
 use super::refusal::Refusal;
+use crate::account::LINK_ACTOR;
 use crate::audit::Event;
 use crate::audit::EventKind;
+use crate::model::Digest;
 use crate::model::UserId;
 use crate::session::Identified;
 use crate::web::Exchange;
+use crate::web::Scheme;
 use crate::web::Sender;
 use crate::web::cookie_values;
 use crate::web::sender;
@@ -26,6 +29,12 @@ const FRESH_TO_SEE: Duration = Duration::from_hours(12);
 /// Refusals written to the audit log in a minute, at most: a flood must not fill the disk.
 const AUDITED: u32 = 10;
 
+/// Names of the cookie, over https and over plain http. A browser sends them to every port of a host: none of them goes to
+/// an application.
+pub const COOKIES: [&str; 2] = ["__Host-portcullis-admin", "portcullis-admin"];
+/// Most cookies of that name that are looked up.
+const MOST_COOKIES: usize = 4;
+
 const HOW: &str = "Send `Authorization: Bearer TOKEN` with the admin token, or open the page with \
                    `portcullis admin login-link`";
 const WRONG: &str = "This is not the admin token";
@@ -35,10 +44,20 @@ const NO_TOKEN: &str = "No admin token is set: make one with `portcullis admin t
 /// Somebody who may ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Caller {
-    /// As the audit log calls them: a user name, or `admin-token`.
+    /// As the audit log calls them: a user name, `admin-token` or `admin-link`.
     pub actor: String,
     /// The member, where it is one.
     pub member: Option<UserId>,
+}
+
+impl Caller {
+    /// A browser that used a link.
+    pub(super) fn by_link() -> Self {
+        Self {
+            actor: LINK_ACTOR.to_owned(),
+            member: None,
+        }
+    }
 }
 
 /// SHA-256 of the token: digests have one length, so that comparing them tells nothing of the token's.
@@ -77,26 +96,60 @@ impl Audited {
 }
 
 impl Admin {
-    /// Who asks on the admin listener.
+    /// Who asks on the admin listener: a program with the token, or a browser that used a link.
     ///
     /// # Errors
-    /// `Unauthenticated`.
+    /// `Unauthenticated`, `Throttled`, `Foreign`, `Unavailable`.
     pub(super) async fn at_listener(&self, exchange: &Exchange) -> Result<Caller, Refusal> {
         let mut lines = exchange.headers.get_all(AUTHORIZATION).iter();
-        match (&self.token, lines.next(), lines.next()) {
-            (None, ..) => Err(Refusal::Unauthenticated(NO_TOKEN)),
-            (Some(_), None, _) => Err(Refusal::Unauthenticated(HOW)),
-            (Some(token), Some(line), None) if bearer(line.as_bytes()).is_some_and(|given| token.is(given)) => {
-                Ok(Caller {
-                    actor: "admin-token".to_owned(),
-                    member: None,
-                })
-            }
-            (Some(_), ..) => {
+        let (first, more) = (lines.next(), lines.next());
+        match (&self.token, first) {
+            (_, None) => self.as_browser(exchange).await,
+            (None, Some(_)) => Err(Refusal::Unauthenticated(NO_TOKEN)),
+            (Some(token), Some(line)) => {
+                let given = bearer(line.as_bytes()).filter(|_| more.is_none());
+                let is_right = || given.is_some_and(|given| token.is(given));
+                if self.accounts.throttle().check_token(exchange.address, is_right).await? {
+                    return Ok(Caller {
+                        actor: "admin-token".to_owned(),
+                        member: None,
+                    });
+                }
                 self.refused(exchange, None, "wrong_token").await;
                 Err(Refusal::Unauthenticated(WRONG))
             }
         }
+    }
+
+    async fn as_browser(&self, exchange: &Exchange) -> Result<Caller, Refusal> {
+        if self.pass_of(exchange).await?.is_none() {
+            return Err(Refusal::Unauthenticated(if self.token.is_some() {
+                HOW
+            } else {
+                NO_TOKEN
+            }));
+        }
+        if changes(exchange) && sender(&exchange.headers, &exchange.origin()) != Sender::Ours {
+            return Err(Refusal::Foreign);
+        }
+        Ok(Caller::by_link())
+    }
+
+    /// The pass that a browser holds, if it is good.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub(super) async fn pass_of(&self, exchange: &Exchange) -> Result<Option<Digest>, Refusal> {
+        let values = cookie_values(&exchange.headers, pass_cookie(exchange.scheme));
+        for value in values.take(MOST_COOKIES) {
+            let Ok(value) = std::str::from_utf8(value) else {
+                continue;
+            };
+            if let Some(pass) = self.accounts.find_pass(value).await? {
+                return Ok(Some(pass));
+            }
+        }
+        Ok(None)
     }
 
     /// Who asks under the portal's prefix.
@@ -118,7 +171,7 @@ impl Admin {
             self.refused(exchange, Some(user), "not_member").await;
             return Err(Refusal::NotMember);
         }
-        let changes = !matches!(exchange.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let changes = changes(exchange);
         if changes && sender(&exchange.headers, &exchange.origin()) != Sender::Ours {
             return Err(Refusal::Foreign);
         }
@@ -133,7 +186,7 @@ impl Admin {
     }
 
     /// Writes down that somebody was not let in.
-    async fn refused(&self, exchange: &Exchange, user: Option<&crate::model::User>, reason: &'static str) {
+    pub(super) async fn refused(&self, exchange: &Exchange, user: Option<&crate::model::User>, reason: &'static str) {
         let now = self.sessions.now();
         tracing::warn!(request.id = %exchange.request_id, client.address = %exchange.address, reason,
             "somebody was refused on the operators' side");
@@ -152,6 +205,18 @@ impl Admin {
             tracing::warn!(error, "a refusal could not be written to the audit log");
         }
     }
+}
+
+/// The cookie of a browser that used a link. Only https can have the prefixed one.
+pub(super) const fn pass_cookie(scheme: Scheme) -> &'static str {
+    match scheme {
+        Scheme::Https => COOKIES[0],
+        Scheme::Http => COOKIES[1],
+    }
+}
+
+fn changes(exchange: &Exchange) -> bool {
+    !matches!(exchange.method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 /// The token of `Bearer TOKEN` (RFC 6750, 2.1); the scheme in any case (RFC 9110, 11.1).

@@ -18,7 +18,10 @@ pub(super) enum Act {
     ChangeSession,
     EndSession,
     Statistics,
+    ListBans,
+    LiftBan,
     ListEvents,
+    Sweep,
     Reload,
     Document,
 }
@@ -45,7 +48,7 @@ impl Verb {
 
 /// A path and what can be done there.
 pub(super) struct Endpoint {
-    /// Below where the API lives, with `{id}` where a value stands.
+    /// Below where the API lives, with one of [`VALUES`] where a value stands.
     pub path: &'static str,
     pub operations: &'static [Operation],
 }
@@ -74,6 +77,9 @@ pub(super) struct Parameter {
     pub schema: &'static str,
     pub says: &'static str,
 }
+
+/// What may stand in a path, with its schema.
+pub(super) const VALUES: [(&str, &str); 2] = [("{id}", "Uuid"), ("{who}", "BanWho")];
 
 /// What every operation may be refused with.
 pub(super) const ALWAYS: &[StatusCode] = &[
@@ -290,6 +296,36 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         )],
     },
     Endpoint {
+        path: "/bans",
+        operations: &[get(
+            Act::ListBans,
+            "Who may not try to sign in now, because they tried too often",
+            &[AFTER, LIMIT],
+            "BanList",
+        )],
+    },
+    Endpoint {
+        path: "/bans/{who}",
+        operations: &[Operation {
+            method: Verb::Delete,
+            success: StatusCode::NO_CONTENT,
+            answer: None,
+            ..of_one(get(
+                Act::LiftBan,
+                "Lift the bans of a user name, an e-mail address or an address, or one by its id",
+                &[],
+                "Ban",
+            ))
+        }],
+    },
+    Endpoint {
+        path: "/sweep",
+        operations: &[Operation {
+            method: Verb::Post,
+            ..get(Act::Sweep, "Remove the sessions that are over", &[], "Sweep")
+        }],
+    },
+    Endpoint {
         path: "/reload",
         operations: &[Operation {
             method: Verb::Post,
@@ -311,10 +347,13 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
 ];
 
 impl Endpoint {
-    /// The endpoint of a path, and the value that stands for `{id}` there.
+    /// The endpoint of a path, and what stands for its value there.
     pub(super) fn find(path: &str) -> Option<(&'static Self, Option<&str>)> {
         ENDPOINTS.iter().find_map(|endpoint| {
-            if let Some((before, after)) = endpoint.path.split_once("{id}") {
+            let value = VALUES
+                .into_iter()
+                .find_map(|(value, _)| endpoint.path.split_once(value));
+            if let Some((before, after)) = value {
                 let id = path.strip_prefix(before)?.strip_suffix(after)?;
                 (!id.is_empty() && !id.contains('/')).then_some((endpoint, Some(id)))
             } else {

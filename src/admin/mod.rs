@@ -1,11 +1,12 @@
-//! The operators' side: health, readiness and metrics, and the API that manages users, sessions and the audit log.
+//! The operators' side: health, readiness and metrics, the API that manages users, sessions and the audit log, and a page
+//! that shows the most of it.
 //!
 //! It decides nothing about requests to applications, and shows no digest, token or password of anybody.
 //!
 //! Called by the listener whose purpose is `Admin` (as the [`Desk`] [`Admin`]) and by the proxy for what lies under the
 //! portal's prefix and `/admin` (as [`Members`]); both run on the control runtime.
 //!
-//! What must always hold: nobody is let in without the token, or a fresh log-in of a member; a page in an operator's
+//! What must always hold: nobody is let in without the token, a link that was made for them, or a fresh log-in of a member; a page in an operator's
 //! browser cannot read this by pointing a name of its own at us (DNS rebinding), nor change anything through a member's
 //! cookie; what was not stored is not reported as done; `healthz` waits for nothing; what the API does and what
 //! [`openapi`] says come from one table. A dropped future loses its answer only.
@@ -14,13 +15,17 @@ mod api;
 mod ask;
 mod caller;
 mod endpoint;
+mod form;
 mod health;
 mod openapi;
+mod overview;
+mod page;
 mod page_token;
 mod refusal;
 mod schema;
 mod stats;
 
+pub use caller::COOKIES;
 pub use openapi::document as openapi;
 pub use stats::StoreFacts;
 
@@ -96,6 +101,8 @@ pub struct Admin {
     log: Arc<Log>,
     prefix: String,
     tokens: PageTokens,
+    /// For forms of the page.
+    form_keys: Vec<aws_lc_rs::hmac::Key>,
     stats: Stats,
     audited: Audited,
 }
@@ -109,6 +116,7 @@ impl Admin {
             token: parts.settings.token.as_ref().map(TokenDigest::of),
             group: parts.settings.group,
             tokens: PageTokens::new(parts.sessions.derived_keys("admin-list")),
+            form_keys: parts.sessions.derived_keys("admin-form"),
             stats: Stats::new(Arc::clone(&parts.metrics), parts.store),
             health: Health {
                 metrics: parts.metrics,
@@ -138,7 +146,8 @@ impl Admin {
             return answer;
         }
         let Some(path) = below(&exchange.path, API) else {
-            return Refusal::Absent("There is nothing here").into_answer(exchange.request_id);
+            let nothing = || Refusal::Absent("There is nothing here").into_answer(exchange.request_id);
+            return self.show_page(exchange).await.unwrap_or_else(nothing);
         };
         match self.at_listener(exchange).await {
             Ok(caller) => self.serve(exchange, path, API, &caller).await,

@@ -3,6 +3,7 @@
 use super::endpoint::ALWAYS;
 use super::endpoint::ENDPOINTS;
 use super::endpoint::Operation;
+use super::endpoint::VALUES;
 use super::schema;
 use http::StatusCode;
 use serde_json::Map;
@@ -15,11 +16,12 @@ pub fn document(base: &str) -> Value {
     let mut paths = Map::new();
     for endpoint in ENDPOINTS {
         let mut item = Map::new();
-        if endpoint.path.contains("{id}") {
-            let schema = reference("Uuid");
+        for (value, schema) in VALUES.into_iter().filter(|(value, _)| endpoint.path.contains(value)) {
+            let schema = reference(schema);
+            let name = value.trim_matches(['{', '}']);
             item.insert(
                 "parameters".into(),
-                json!([{ "name": "id", "in": "path", "required": true, "schema": schema }]),
+                json!([{ "name": name, "in": "path", "required": true, "schema": schema }]),
             );
         }
         for operation in endpoint.operations {

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// Bytes of the tag that a token ends with.
 const TAG: usize = 16;
-/// The longest place that is remembered: a user name.
-const MOST_PLACE: usize = 64;
+/// The longest place that is remembered: the id of a ban.
+const MOST_PLACE: usize = 128;
 
 /// Tokens that tell where a list goes on. Nothing is kept here: a token holds its place and proves that this gateway (or
 /// another with the same secrets) gave it for the same list with the same filters.

@@ -1,4 +1,5 @@
 use crate::account::AccountError;
+use crate::account::ThrottleError;
 use crate::audit::StoreError;
 use crate::session::SessionError;
 use crate::web::Answer;
@@ -35,6 +36,8 @@ pub(super) enum Refusal {
     Method(String),
     /// Not built yet.
     NotYet(&'static str),
+    /// Too many wrong tokens came from there; so many seconds must pass.
+    Throttled(u64),
     /// Too many passwords are being hashed.
     Busy,
     /// The store could not be asked: it is not known whether anything was done.
@@ -52,6 +55,7 @@ impl Refusal {
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotYet(_) => StatusCode::NOT_IMPLEMENTED,
+            Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -68,6 +72,7 @@ impl Refusal {
             Self::MediaType => "unsupported-media-type",
             Self::Method(_) => "method-not-allowed",
             Self::NotYet(_) => "not-available",
+            Self::Throttled(_) => "throttled",
             Self::Busy => "busy",
             Self::Unavailable => "unavailable",
         }
@@ -83,6 +88,7 @@ impl Refusal {
             Self::Foreign => "The request must come from a page of this site: Origin or Sec-Fetch-Site has to say so",
             Self::MediaType => "The body must be application/json, and not compressed",
             Self::Method(_) => "This method is not allowed here",
+            Self::Throttled(_) => "Too many wrong tokens came from this address; wait, or lift its ban by command",
             Self::Busy => "Too many passwords are being hashed at once; nothing was done, try again in a moment",
             Self::Unavailable => "The store is not answering, so nothing is reported as done; try again in a moment",
         }
@@ -108,6 +114,9 @@ impl Refusal {
                     headers.insert(ALLOW, allow);
                 }
             }
+            Self::Throttled(seconds) => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(*seconds));
+            }
             Self::Busy | Self::Unavailable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
             }
@@ -122,6 +131,15 @@ impl From<StoreError> for Refusal {
         let error: &dyn std::error::Error = &error;
         tracing::warn!(error, "an operator's request was not carried out");
         Self::Unavailable
+    }
+}
+
+impl From<ThrottleError> for Refusal {
+    fn from(error: ThrottleError) -> Self {
+        match error {
+            ThrottleError::Throttled { retry_after } => Self::Throttled(retry_after.as_secs().max(1)),
+            ThrottleError::Store(error) => error.into(),
+        }
     }
 }
 

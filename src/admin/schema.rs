@@ -59,7 +59,7 @@ fn texts() -> Value {
     json!({
         "Uuid": { "type": "string", "format": "uuid", "pattern": "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$" },
         "Time": { "type": "string", "format": "date-time", "examples": ["2026-01-31T12:00:00Z"] },
-        "PageToken": { "type": "string", "pattern": "^[A-Za-z0-9_-]{22,108}$" },
+        "PageToken": { "type": "string", "pattern": "^[A-Za-z0-9_-]{22,192}$" },
         "Limit": { "type": "integer", "minimum": 1, "maximum": MOST, "default": LIMIT },
         "Search": { "type": "string", "maxLength": MOST_SEARCH, "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f]*$" },
         "True": { "type": "string", "enum": ["true"] },
@@ -67,6 +67,7 @@ fn texts() -> Value {
         "EventKind": { "type": "string", "pattern": "^[a-z_]{1,40}$" },
         "Username": { "type": "string", "pattern": "^[a-z0-9._@+-]{1,64}$" },
         "Group": { "type": "string", "pattern": "^[A-Za-z0-9._:@+-]{1,64}$" },
+        "BanWho": { "type": "string", "minLength": 1, "maxLength": 254 },
         "UserState": { "type": "string", "enum": ["active", "disabled"] },
         "OpenApi": { "type": "object", "required": ["openapi", "info", "paths"] },
         "Problem": input(&["type", "title", "status", "request_id", "error"], &json!({
@@ -157,6 +158,19 @@ fn log() -> Value {
             "device": or_null(&text()),
         })),
         "EventList": list_of("Event"),
+        "Ban": object(&json!({
+            "id": text(),
+            "kind": text(),
+            "who": text(),
+            "user": or_null(&reference("Username")),
+            "since": or_null(&reference("Time")),
+            "until": reference("Time"),
+        })),
+        "BanList": list_of("Ban"),
+        "Sweep": object(&json!({
+            "state": { "type": "string", "enum": ["done", "running", "elsewhere"] },
+            "removed": count(),
+        })),
     })
 }
 
@@ -176,8 +190,11 @@ fn statistics() -> Value {
                 "by_day": many(json!({ "day": { "type": "string", "format": "date" }, "succeeded": count(), "failed": count() })),
                 "by_hour": { "type": "array", "items": count(), "minItems": 24, "maxItems": 24 },
                 "by_network": many(json!({ "network": text(), "log_ins": count() })),
+                "by_device": many(json!({ "device": text(), "log_ins": count() })),
                 "failures": many(json!({ "reason": text(), "count": count() })),
             }))),
+            "sweeps": or_null(&many(json!({ "at": reference("Time"), "took_seconds": seconds.clone(), "removed": count(),
+                "by_hand": { "type": "boolean" }, "error": or_null(&text()) }))),
             "process": object(&json!({
                 "lookups": object(&json!({
                     "found": count(), "absent": count(), "unavailable": count(),

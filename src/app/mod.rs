@@ -192,6 +192,12 @@ struct Rooms {
     clock: Clock,
 }
 
+/// Cookies of ours besides the session's.
+fn own_cookies() -> Vec<String> {
+    let names = portal::cookie_names().into_iter().chain(admin::COOKIES);
+    names.map(str::to_owned).collect()
+}
+
 /// Forgets old audit events until the process stops.
 fn keep_log(log: &Arc<Log>, lifecycle: &Lifecycle) {
     let (log, stop) = (Arc::clone(log), lifecycle.hard.clone());
@@ -248,7 +254,7 @@ fn start_workers(
         control: tokio::runtime::Handle::current(),
         stop_streams: lifecycle.streams.clone(),
         https_port: https_port(&bound),
-        own_cookies: portal::cookie_names().into_iter().map(str::to_owned).collect(),
+        own_cookies: own_cookies(),
         cores: config.net.workers,
     };
     let mut seed = [0; 8];

@@ -86,7 +86,7 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::User(command) => wait_for(user::run(command)),
         Command::Session(command) => wait_for(session::run(command)),
         Command::Audit(options) => wait_for(audit::run(options)),
-        Command::Admin(command) => admin::run(&command),
+        Command::Admin(command) => wait_for(admin::run(command)),
         Command::Ban(command) => wait_for(ban::run(command)),
         Command::Healthcheck(options) => wait_for(healthcheck::run(options)),
     };

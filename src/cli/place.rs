@@ -84,15 +84,16 @@ pub(super) fn load(file: &Path) -> Result<Config> {
 impl Place {
     /// Opens the store, migrated as the configuration says.
     pub(super) async fn open(&self) -> Result<Desk> {
-        Desk::open(&self.settings()?, Role::Command).await
+        Desk::open(&self.config()?, Role::Command).await
     }
 
     /// Opens the store as it is.
     pub(super) async fn open_unmigrated(&self) -> Result<Desk> {
-        Desk::open(&self.settings()?, Role::Migration).await
+        Desk::open(&self.config()?, Role::Migration).await
     }
 
-    fn settings(&self) -> Result<Config> {
+    /// The configuration that was named.
+    pub(super) fn config(&self) -> Result<Config> {
         let Some(folder) = &self.source.data_dir else {
             return load(&config_file(self.source.config.clone(), " or --data-dir DIR")?);
         };

@@ -9,6 +9,7 @@ use crate::store::EventHour;
 use crate::store::LogInTrait;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::Sweep;
 use crate::store::Window;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ const DAYS: i64 = 30;
 const NEWEST: u32 = 200_000;
 /// The most users, networks and reasons that are told.
 const TOP: u32 = 10;
+/// How many runs of the sweep are told.
+const SWEEPS: u32 = 5;
 
 /// Numbers of sessions and log-ins. A part that the store could not tell in time is `None`.
 #[derive(Clone, Debug, Serialize)]
@@ -31,6 +34,8 @@ pub struct Figures {
     pub users: Option<Vec<UserCount>>,
     /// Log-ins of the last 30 days.
     pub log_ins: Option<LogIns>,
+    /// The last runs of the sweep, the newest first.
+    pub sweeps: Option<Vec<SweepRun>>,
 }
 
 /// Numbers of sessions.
@@ -72,6 +77,8 @@ pub struct LogIns {
     pub by_hour: Vec<u64>,
     /// Those that succeeded, by network (/24, or /48 of IPv6), the most frequent first.
     pub by_network: Vec<NetworkCount>,
+    /// Those that succeeded, by kind of device, the most frequent first.
+    pub by_device: Vec<DeviceCount>,
     /// Those that were refused, by reason, the most frequent first.
     pub failures: Vec<ReasonCount>,
 }
@@ -96,6 +103,30 @@ pub struct NetworkCount {
     pub log_ins: u64,
 }
 
+/// Log-ins on a kind of device.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeviceCount {
+    /// As in `Firefox on Windows`.
+    pub device: String,
+    /// How many.
+    pub log_ins: u64,
+}
+
+/// A run of the sweep.
+#[derive(Clone, Debug, Serialize)]
+pub struct SweepRun {
+    /// When it began.
+    pub at: Timestamp,
+    /// How long it took.
+    pub took_seconds: f64,
+    /// How many expired sessions it removed.
+    pub removed: u64,
+    /// Whether somebody asked for it.
+    pub by_hand: bool,
+    /// Why it ended early: `timed_out`, `unreachable` or `refused`.
+    pub error: Option<String>,
+}
+
 /// Log-ins refused for a reason.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReasonCount {
@@ -118,6 +149,7 @@ pub async fn figures(store: &dyn Store) -> Result<Figures, StoreError> {
     // One after the other: statistics are not worth more than one connection.
     let sessions = store.session_figures(now).await?;
     let users = told(store.busiest_users(now, TOP).await, "users");
+    let sweeps = told(store.last_sweeps(SWEEPS).await, "sweeps");
     let log_ins = told(log_ins(store, now, window).await, "log-ins");
     Ok(Figures {
         at: now,
@@ -135,7 +167,20 @@ pub async fn figures(store: &dyn Store) -> Result<Figures, StoreError> {
             users.into_iter().map(count).collect()
         }),
         log_ins,
+        sweeps: sweeps.map(|sweeps| sweeps.into_iter().map(SweepRun::from).collect()),
     })
+}
+
+impl From<Sweep> for SweepRun {
+    fn from(sweep: Sweep) -> Self {
+        Self {
+            at: sweep.at,
+            took_seconds: sweep.took.as_secs_f64(),
+            removed: sweep.removed,
+            by_hand: sweep.by_hand,
+            error: sweep.error,
+        }
+    }
 }
 
 fn told<T>(outcome: Result<T, StoreError>, part: &'static str) -> Option<T> {
@@ -150,14 +195,17 @@ fn told<T>(outcome: Result<T, StoreError>, part: &'static str) -> Option<T> {
 async fn log_ins(store: &dyn Store, now: Timestamp, window: Window) -> Result<LogIns, StoreError> {
     let hours = store.event_hours(window).await?;
     let networks = store.log_ins_by(LogInTrait::Network, window, TOP).await?;
+    let devices = store.log_ins_by(LogInTrait::Device, window, TOP).await?;
     let failures = store.log_ins_by(LogInTrait::FailureReason, window, TOP).await?;
     let network = |(network, log_ins)| NetworkCount { network, log_ins };
+    let device = |(device, log_ins)| DeviceCount { device, log_ins };
     let reason = |(reason, count)| ReasonCount { reason, count };
     Ok(LogIns {
         since: complete_since(&hours, window),
         by_day: by_day(&hours, now),
         by_hour: by_hour(&hours),
         by_network: networks.into_iter().map(network).collect(),
+        by_device: devices.into_iter().map(device).collect(),
         failures: failures.into_iter().map(reason).collect(),
     })
 }

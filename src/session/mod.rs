@@ -50,7 +50,9 @@ pub use crate::store::Which;
 pub use activity::Renewal;
 pub use cookie::{CookieSettings, SameSite, Secure};
 pub use entry::Entry;
-pub use figures::{DayCount, Figures, LogIns, NetworkCount, ReasonCount, SessionCounts, UserCount, figures};
+pub use figures::{
+    DayCount, DeviceCount, Figures, LogIns, NetworkCount, ReasonCount, SessionCounts, SweepRun, UserCount, figures,
+};
 pub use first::Local;
 pub use open_stream::{Changes, OpenStream, StreamEnd};
 pub use record::{DataError, MOST_DATA};

@@ -8,6 +8,7 @@ use crate::model::UserState;
 use std::task::Poll;
 
 impl crate::store::Managing for testing::FakeStore {}
+impl crate::store::Passes for testing::FakeStore {}
 
 async fn ask(local: &Local, value: &str) -> Identified {
     local.identify(&[value.as_bytes()], NO_GRACE).await

@@ -207,6 +207,8 @@ pub struct EventHour {
 pub enum LogInTrait {
     /// The network of those that succeeded: /24, or /48 of IPv6.
     Network,
+    /// The kind of device of those that succeeded.
+    Device,
     /// Why those that failed did.
     FailureReason,
 }

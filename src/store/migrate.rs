@@ -42,6 +42,12 @@ pub(super) const POSTGRES: &[Migration] = &[
         oldest_compatible: 1,
         sql: include_str!("../../migrations/postgres/0003_throttling.sql"),
     },
+    Migration {
+        version: 4,
+        name: "0004_admin",
+        oldest_compatible: 1,
+        sql: include_str!("../../migrations/postgres/0004_admin.sql"),
+    },
 ];
 
 pub(super) const SQLITE: &[Migration] = &[
@@ -62,6 +68,12 @@ pub(super) const SQLITE: &[Migration] = &[
         name: "0003_throttling",
         oldest_compatible: 1,
         sql: include_str!("../../migrations/sqlite/0003_throttling.sql"),
+    },
+    Migration {
+        version: 4,
+        name: "0004_admin",
+        oldest_compatible: 1,
+        sql: include_str!("../../migrations/sqlite/0004_admin.sql"),
     },
 ];
 
@@ -104,6 +116,11 @@ mod tests {
             "0003_throttling",
             "585999e617b6201705f7e6acbbd7881a3f5f1dd536631b64d25e7a670013dc0c",
             "280be82feb1101021427a287bbaf1b781ec62821061c78fb466d25cff24a93db",
+        ),
+        (
+            "0004_admin",
+            "56ae8e8bcb4edbe21f02a556be1c44b6e79d674dd9e010fc332b460533b6b77e",
+            "349b94bc8e04fcc55511884d21afb1e3ca4b35c848d759d969a809ed379a6269",
         ),
     ];
 

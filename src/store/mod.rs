@@ -15,6 +15,7 @@ mod error;
 mod managing;
 mod migrate;
 mod open;
+mod passes;
 mod pool;
 mod postgres;
 mod records;
@@ -28,6 +29,7 @@ mod work;
 pub use error::StoreError;
 pub use managing::{Edited, EventFilter, EventHour, LogInTrait, Managing, Part, SessionFigures, UserEdit, Window};
 pub use open::{Role, describe, open};
+pub use passes::{Pass, Passes};
 pub use postgres::statements as postgres_statements;
 pub use records::{
     Added, Counts, Credentials, Ended, Found, NewUser, PasswordChange, RecordedEvent, UserChange, Which,
@@ -95,7 +97,7 @@ const EMAIL: &str = "the e-mail address";
 pub type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Durable state. Both engines pass one contract suite (`tests/it/store_contract.rs`).
-pub trait Store: Managing + 'static {
+pub trait Store: Managing + Passes + 'static {
     /// Checks that this program may run beside the schema, and applies pending migrations where `migrate` is set. Until it
     /// succeeded, every other call but [`Store::migrate`] is [`StoreError::NotReady`]. [`open`] has done it unless a
     /// gateway could not reach its database; then it is to be repeated until it is `Ok`. May take as long as migrations do.

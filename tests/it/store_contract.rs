@@ -3,6 +3,7 @@
 mod beside;
 mod browsers;
 mod events;
+mod managing;
 mod openings;
 mod passwords;
 mod schema;
@@ -120,6 +121,13 @@ contract! {
     events {
         an_event_comes_back_as_it_was_written
         events_are_listed_newest_first_of_one_user_or_all
+    }
+    managing {
+        what_is_old_is_forgotten_in_batches_and_nothing_else
+        sessions_are_counted_by_what_they_are
+        an_edit_is_made_whole_or_not_at_all
+        a_link_is_used_once_and_in_time
+        only_the_newest_events_of_a_window_are_counted
     }
     beside {
         a_command_beside_the_gateway_sees_and_changes_the_same_state

@@ -1,8 +1,12 @@
 //! What the API does: one request in, one answer out. Called by the desks of [`super`] once it is known who asks.
 
 mod audit;
+mod bans;
 mod sessions;
+mod sweep;
 mod users;
+
+pub(super) use sweep::Sweeping;
 
 use super::Admin;
 use super::ask::Query;
@@ -39,7 +43,7 @@ pub(super) struct Ask<'a> {
     path: &'a str,
     /// Where the API lives.
     base: &'a str,
-    /// What stands for `{id}`.
+    /// What stands for the value in the path.
     id: Option<&'a str>,
 }
 
@@ -107,6 +111,9 @@ impl Admin {
             Act::ShowSession => self.show_session(ask).await,
             Act::ChangeSession => self.change_session(ask).await,
             Act::EndSession => self.end_session(ask).await,
+            Act::ListBans => self.list_bans(ask).await,
+            Act::LiftBan => self.lift_ban(ask).await,
+            Act::Sweep => self.sweep(ask).await,
             Act::ListEvents => self.list_events(ask).await,
             Act::Statistics => {
                 let figures = self.stats.figures(&self.sessions).await?;

@@ -276,6 +276,7 @@ async fn log_ins_by(
 ) -> Result<Vec<(String, u64)>, StoreError> {
     let sql = match what {
         LogInTrait::Network => &store.sql.log_ins_by_network,
+        LogInTrait::Device => &store.sql.log_ins_by_device,
         LogInTrait::FailureReason => &store.sql.failures_by_reason,
     };
     let query = || {

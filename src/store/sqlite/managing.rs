@@ -273,6 +273,7 @@ async fn log_ins_by(
     // Networks are added up here: SQLite has no word for them.
     let (sql, rows) = match what {
         LogInTrait::Network => (&store.sql.log_ins_by_address, window.most),
+        LogInTrait::Device => (&store.sql.log_ins_by_device, limit),
         LogInTrait::FailureReason => (&store.sql.failures_by_reason, limit),
     };
     let query = || {
@@ -287,6 +288,6 @@ async fn log_ins_by(
     let counted = counted.map_err(failed(EVENTS))?;
     Ok(match what {
         LogInTrait::Network => by_network(counted, limit),
-        LogInTrait::FailureReason => counted,
+        LogInTrait::Device | LogInTrait::FailureReason => counted,
     })
 }

@@ -6,6 +6,7 @@ mod file;
 mod managing;
 mod migrate;
 mod openings;
+mod passes;
 mod passwords;
 mod rows;
 mod sessions;

@@ -136,6 +136,14 @@ statements! {
     failures_by_reason: "SELECT reason AS what, count(*) AS events FROM (SELECT kind, reason FROM audit_events
             WHERE at >= $1 ORDER BY at DESC LIMIT $2) newest
         WHERE kind = 'login_failed' AND reason IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $3";
+    log_ins_by_device: "SELECT device AS what, count(*) AS events FROM (SELECT kind, device FROM audit_events
+            WHERE at >= $1 ORDER BY at DESC LIMIT $2) newest
+        WHERE kind = 'login_succeeded' AND device IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $3";
+    insert_pass: "INSERT INTO admin_passes (digest, kind, expires_at) VALUES ($1, $2, $3)";
+    take_pass: "DELETE FROM admin_passes WHERE digest = $1 AND kind = $2
+        AND ($3 IS NULL OR expires_at > $3) RETURNING 1 AS taken";
+    has_pass: "SELECT 1 AS good FROM admin_passes WHERE digest = $1 AND kind = $2 AND expires_at > $3";
+    forget_passes: "DELETE FROM admin_passes WHERE expires_at <= $1";
     data_version: "PRAGMA data_version";
     count: "SELECT (SELECT count(*) FROM users) AS users,
         (SELECT count(*) FROM sessions WHERE expires_at > $1 AND ends_at > $1) AS sessions";

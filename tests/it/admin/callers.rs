@@ -19,7 +19,7 @@ const SOME: &[(&str, &str)] = &[
 
 #[tokio::test]
 async fn nobody_without_the_token_is_let_in_and_the_answer_says_how() {
-    let office = Office::start("");
+    let office = Office::start("[throttle]\ntoken = \"1000/10m\"\n");
     let wrong = [
         String::new(),
         format!("Authorization: Bearer {TOKEN}x"),

@@ -4,8 +4,10 @@ mod audit;
 mod callers;
 mod lists;
 mod outage;
+mod page;
 mod sessions;
 mod statistics;
+mod upkeep;
 mod users;
 
 use crate::support::client::{Client, Response};

@@ -154,6 +154,8 @@ fn never<T: Send + 'static>() -> Call<'static, T> {
 
 impl Managing for FakeStore {}
 
+impl Passes for FakeStore {}
+
 impl Store for FakeStore {
     fn find_session<'a>(&'a self, digest: &'a Digest) -> Call<'a, Option<Found>> {
         Box::pin(async move {
