@@ -68,7 +68,7 @@ impl TokenDigest {
         Self(sha256(token.expose_secret().as_bytes()))
     }
 
-    fn is(&self, token: &[u8]) -> bool {
+    pub(super) fn is(&self, token: &[u8]) -> bool {
         constant_time::verify_slices_are_equal(&self.0, &sha256(token)).is_ok()
     }
 }
@@ -84,7 +84,7 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 pub(super) struct Audited(Mutex<(u64, u32)>);
 
 impl Audited {
-    fn takes_one(&self, now_seconds: i64) -> bool {
+    pub(super) fn takes_one(&self, now_seconds: i64) -> bool {
         let minute = u64::try_from(now_seconds / 60).unwrap_or(0);
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.0 != minute {

@@ -11,6 +11,7 @@
 //! cookie; what was not stored is not reported as done; `healthz` waits for nothing; what the API does and what
 //! [`openapi`] says come from one table. A dropped future loses its answer only.
 
+mod aliased;
 mod api;
 mod ask;
 mod caller;
@@ -39,6 +40,7 @@ use crate::web::Desk;
 use crate::web::Exchange;
 use bytes::Bytes;
 use caller::Audited;
+use caller::Caller;
 use caller::TokenDigest;
 use health::Health;
 use http::Method;
@@ -58,6 +60,8 @@ pub struct Settings {
     pub token: Option<SecretString>,
     /// The group whose members may use the API under the portal's prefix; `None`: nobody.
     pub group: Option<String>,
+    /// What `X-Admin-Token` must hold on aliases of the API, at least 32 bytes and another than `token`; `None`: nothing.
+    pub header_token: Option<SecretString>,
 }
 
 /// Tells whether this instance may be sent requests.
@@ -95,6 +99,7 @@ pub struct Parts {
 pub struct Admin {
     health: Health,
     token: Option<TokenDigest>,
+    header_token: Option<TokenDigest>,
     group: Option<String>,
     sessions: Arc<Sessions>,
     accounts: Arc<Accounts>,
@@ -105,6 +110,7 @@ pub struct Admin {
     form_keys: Vec<aws_lc_rs::hmac::Key>,
     stats: Stats,
     audited: Audited,
+    let_in: Audited,
 }
 
 impl Admin {
@@ -114,6 +120,7 @@ impl Admin {
     pub fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
             token: parts.settings.token.as_ref().map(TokenDigest::of),
+            header_token: parts.settings.header_token.as_ref().map(TokenDigest::of),
             group: parts.settings.group,
             tokens: PageTokens::new(parts.sessions.derived_keys("admin-list")),
             form_keys: parts.sessions.derived_keys("admin-form"),
@@ -128,17 +135,21 @@ impl Admin {
             log: parts.log,
             prefix: parts.prefix,
             audited: Audited::default(),
+            let_in: Audited::default(),
         })
     }
 
-    /// The same API for members of the group; `None` where no group is set.
+    /// The same API for members of the group, and for the holders of the header's token on aliases; `None` where neither
+    /// is set.
     #[must_use]
     pub fn members(self: &Arc<Self>) -> Option<Arc<Members>> {
-        let group = self.group.clone()?;
-        Some(Arc::new(Members {
-            admin: Arc::clone(self),
-            group,
-        }))
+        let anybody = self.group.is_some() || self.header_token.is_some();
+        anybody.then(|| {
+            Arc::new(Members {
+                admin: Arc::clone(self),
+                group: self.group.clone(),
+            })
+        })
     }
 
     async fn on_listener(&self, exchange: &Exchange) -> Answer {
@@ -159,7 +170,7 @@ impl Admin {
 /// The desk of members of the administrators' group.
 pub struct Members {
     admin: Arc<Admin>,
-    group: String,
+    group: Option<String>,
 }
 
 impl Members {
@@ -168,9 +179,24 @@ impl Members {
         let Some(path) = below(&exchange.path, &base) else {
             return Refusal::Absent("There is nothing here").into_answer(exchange.request_id);
         };
-        match self.admin.as_member(exchange, &self.group).await {
+        let caller = if exchange.aliased {
+            self.by_alias(exchange).await
+        } else {
+            self.member(exchange).await
+        };
+        match caller {
             Ok(caller) => self.admin.serve(exchange, path, &base, &caller).await,
             Err(refusal) => refusal.into_answer(exchange.request_id),
+        }
+    }
+}
+
+impl Members {
+    /// The member who asks.
+    async fn member(&self, exchange: &Exchange) -> Result<Caller, Refusal> {
+        match &self.group {
+            Some(group) => self.admin.as_member(exchange, group).await,
+            None => Err(Refusal::NotMember),
         }
     }
 }

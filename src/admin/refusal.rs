@@ -22,6 +22,10 @@ pub(super) enum Refusal {
     StepUp(String),
     /// Nobody is signed in, with where to sign in.
     SignIn(String),
+    /// By an alias: neither the token nor a member, with where to sign in.
+    AdminNeeded(String),
+    /// The token came over plain http.
+    NotEncrypted,
     /// Signed in, and no member of the group.
     NotMember,
     /// A page of another site sent it, or one that does not say where it is from.
@@ -48,8 +52,10 @@ impl Refusal {
     pub(super) const fn status(&self) -> StatusCode {
         match self {
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthenticated(_) | Self::StepUp(_) | Self::SignIn(_) => StatusCode::UNAUTHORIZED,
-            Self::NotMember | Self::Foreign => StatusCode::FORBIDDEN,
+            Self::Unauthenticated(_) | Self::StepUp(_) | Self::SignIn(_) | Self::AdminNeeded(_) => {
+                StatusCode::UNAUTHORIZED
+            }
+            Self::NotMember | Self::Foreign | Self::NotEncrypted => StatusCode::FORBIDDEN,
             Self::Absent(_) => StatusCode::NOT_FOUND,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -63,7 +69,8 @@ impl Refusal {
     const fn slug(&self) -> &'static str {
         match self {
             Self::Invalid(_) => "invalid-request",
-            Self::Unauthenticated(_) | Self::SignIn(_) => "unauthenticated",
+            Self::Unauthenticated(_) | Self::SignIn(_) | Self::AdminNeeded(_) => "unauthenticated",
+            Self::NotEncrypted => "not-encrypted",
             Self::StepUp(_) => "step-up",
             Self::NotMember => "forbidden",
             Self::Foreign => "foreign-origin",
@@ -84,6 +91,8 @@ impl Refusal {
             Self::Unauthenticated(text) | Self::Absent(text) | Self::NotYet(text) => text,
             Self::StepUp(_) => "This needs a fresh log-in: sign in again, then repeat it",
             Self::SignIn(_) => "Not authenticated",
+            Self::AdminNeeded(_) => "Admin authentication required",
+            Self::NotEncrypted => "The token must not travel over plain http; nothing was looked at",
             Self::NotMember => "This is open to members of the administrators' group only",
             Self::Foreign => "The request must come from a page of this site: Origin or Sec-Fetch-Site has to say so",
             Self::MediaType => "The body must be application/json, and not compressed",
@@ -97,7 +106,7 @@ impl Refusal {
     /// As a problem of RFC 9457.
     pub(super) fn into_answer(self, id: RequestId) -> Answer {
         let mut problem = Problem::new(self.status(), self.slug(), self.text(), id);
-        if let Self::StepUp(login) | Self::SignIn(login) = &self {
+        if let Self::StepUp(login) | Self::SignIn(login) | Self::AdminNeeded(login) = &self {
             problem.login_url = Some(login.clone());
         }
         let mut answer = problem.into_answer(id);

@@ -32,6 +32,16 @@ struct Told<'a> {
     figures: &'a Figures,
     process: Process,
     store: &'a StoreFacts,
+    /// The most asked for once more at the top, where older administration pages look.
+    #[serde(flatten)]
+    top: Option<Top>,
+}
+
+#[derive(Serialize)]
+struct Top {
+    total: u64,
+    active: u64,
+    expired: u64,
 }
 
 /// What this process knows since it started.
@@ -88,12 +98,18 @@ impl Stats {
             .map_err(|refusal| (*refusal).clone())
     }
 
-    /// Everything as JSON.
-    pub(super) fn tell(&self, figures: &Figures) -> Vec<u8> {
+    /// Everything as JSON; by an alias, with the numbers of sessions at the top as well.
+    pub(super) fn tell(&self, figures: &Figures, aliased: bool) -> Vec<u8> {
+        let sessions = &figures.sessions;
         let told = Told {
             figures,
             process: self.process(),
             store: &self.store,
+            top: aliased.then_some(Top {
+                total: sessions.total,
+                active: sessions.active,
+                expired: sessions.expired,
+            }),
         };
         serde_json::to_vec(&told).unwrap_or_default()
     }

@@ -50,6 +50,8 @@ pub enum EventKind {
     AdminLinkMade,
     /// Somebody without a right to it asked for the operators' side.
     AdminRefused,
+    /// The token of aliases of the operators' side was used.
+    AdminTokenUsed,
 }
 
 impl EventKind {
@@ -80,6 +82,7 @@ impl EventKind {
             Self::AdminSignedOut => "admin_signed_out",
             Self::AdminLinkMade => "admin_link_made",
             Self::AdminRefused => "admin_refused",
+            Self::AdminTokenUsed => "admin_token_used",
         }
     }
 }

@@ -292,3 +292,254 @@ async fn a_body_beyond_64_kib_is_413_by_an_alias_and_under_the_prefix() {
         assert!(answer.json()["error"].is_string());
     }
 }
+
+#[test]
+fn what_the_document_says_to_write_is_a_good_configuration() {
+    let document = include_str!("../../docs/front-ends.md");
+    let blocks: Vec<&str> = document.split("```toml\n").skip(1).collect();
+    assert!(blocks.len() >= 4, "{}", blocks.len());
+    for block in blocks {
+        let block = block.split("```").next().unwrap().replace("file:front-end-admin.token", TOKEN);
+        let whole = format!("{}{block}", crate::config_settings::WHOLE);
+        let loaded = crate::config_settings::load_with(&whole, &[]);
+        let loaded = loaded.unwrap_or_else(|problems| panic!("{block}:\n{problems}"));
+        assert!(loaded.warnings.is_empty(), "{block}: {}", loaded.warnings);
+    }
+}
+
+const TOKEN: &str = "front-end-token-0123456789-0123456789-ok";
+const OWN_TOKEN: &str = "listener-token-0123456789-0123456789-ok!";
+
+/// The admin API at a front end's own paths: by token, and for the group `operators`.
+async fn office() -> Stage {
+    let tables = format!(
+        r#"
+[admin]
+address = "127.0.0.1:0"
+token = "{OWN_TOKEN}"
+group = "operators"
+
+[portal]
+admin_token = "{TOKEN}"
+return_origins = ["https://front.example.test"]
+
+[[portal.alias]]
+host = "app.example.test"
+path = "/api/admin/session-stats"
+endpoint = "admin/stats"
+
+[[portal.alias]]
+host = "app.example.test"
+path = "/api/admin/sessions"
+endpoint = "admin/sessions"
+"#
+    );
+    let routes = format!("{ROUTES}{tables}");
+    let app = crate::support::upstream::Upstream::start(script);
+    let config =
+        crate::support::stage::config("", &routes, &app.url()).replacen("[admin]\naddress = \"127.0.0.1:0\"\n", "", 1);
+    let gateway = crate::support::gateway::Gateway::start(&config);
+    gateway.add_user(USER, PASSWORD, &["users"]);
+    gateway.add_user("olga", PASSWORD, &["operators"]);
+    let cookie = Client::tls(gateway.address(0), HOST, &gateway.ca())
+        .await
+        .sign_in(HOST, USER, PASSWORD)
+        .await;
+    Stage { app, gateway, cookie }
+}
+
+const STATS: &str = "/api/admin/session-stats";
+
+async fn stats(stage: &Stage, lines: &[&str]) -> Response {
+    stage.client().await.get(HOST, STATS, lines).await
+}
+
+#[tokio::test]
+async fn an_administration_page_reads_statistics_by_its_token() {
+    let stage = office().await;
+    let token = format!("X-Admin-Token: {TOKEN}");
+    let answer = stats(&stage, &[&token]).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let told = answer.json();
+    assert_eq!(
+        (
+            told["total"].as_u64(),
+            told["active"].as_u64(),
+            told["expired"].as_u64()
+        ),
+        (Some(1), Some(1), Some(0))
+    );
+    assert_eq!(told["store"]["engine"], "sqlite");
+    assert!(!answer.text().contains("portcullis.db") && !answer.text().contains(TOKEN));
+
+    let changed = ["Sec-Fetch-Site: same-origin", &token];
+    let answer = stage
+        .client()
+        .await
+        .request("DELETE", HOST, "/api/admin/sessions?all=true", &changed, b"")
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let events = stage.gateway.command(&["audit", "--json"], "");
+    let events = String::from_utf8(events.stdout).unwrap();
+    assert!(events.contains("\"admin-token-user\""), "{events}");
+    assert!(
+        events.contains("admin_token_used") && !events.contains(TOKEN),
+        "{events}"
+    );
+    assert!(!stage.gateway.log().contains(TOKEN));
+    assert!(stage.app.requests().is_empty());
+}
+
+#[tokio::test]
+async fn without_token_or_member_an_aliased_admin_path_says_what_it_needs() {
+    let stage = office().await;
+    let user = stage.cookie_line();
+    let wrong = [
+        String::new(),
+        user,
+        format!("X-Admin-Token: {OWN_TOKEN}"),
+        format!("X-Admin-Token: {TOKEN}x"),
+        format!("X-Admin-Token: {}", &TOKEN[1..]),
+        "X-Admin-Token:".to_owned(),
+        format!("X_Admin_Token: {TOKEN}"),
+        format!("Authorization: Bearer {TOKEN}"),
+        format!("Authorization: Bearer {OWN_TOKEN}"),
+        format!("Cookie: X-Admin-Token={TOKEN}"),
+        format!("X-Admin-Token: {TOKEN}\r\nX-Admin-Token: {TOKEN}"),
+    ];
+    for line in &wrong {
+        let lines: Vec<&str> = (!line.is_empty()).then_some(line.as_str()).into_iter().collect();
+        let answer = stats(&stage, &lines).await;
+        assert_eq!(answer.status, 401, "{line}");
+        assert_eq!(answer.value("content-type"), Some("application/problem+json"), "{line}");
+        assert_eq!(answer.json()["error"], "Admin authentication required", "{line}");
+    }
+    assert!(stage.app.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_member_of_the_group_needs_no_token() {
+    let stage = office().await;
+    let olga = stage.client().await.sign_in(HOST, "olga", PASSWORD).await;
+    let cookie = format!("Cookie: {olga}");
+    let answer = stats(&stage, &[&cookie]).await;
+    assert_eq!((answer.status, answer.json()["active"].as_u64()), (200, Some(2)));
+    let foreign = [cookie.as_str(), "Sec-Fetch-Site: cross-site"];
+    let answer = stage
+        .client()
+        .await
+        .request("DELETE", HOST, "/api/admin/sessions?all=true", &foreign, b"")
+        .await;
+    assert_eq!(answer.status, 403, "{}", answer.text());
+}
+
+#[tokio::test]
+async fn the_token_counts_on_aliases_only_and_never_reaches_an_application() {
+    let stage = office().await;
+    let cookie = stage.cookie_line();
+    let token = format!("X-Admin-Token: {TOKEN}");
+    let answer = stage
+        .client()
+        .await
+        .get(HOST, "/.portcullis/admin/stats", &[&token])
+        .await;
+    assert_eq!(answer.status, 401, "under the prefix only members may");
+    let answer = Client::plain(stage.gateway.admin())
+        .await
+        .get("localhost", "/api/stats", &[&token])
+        .await;
+    assert_eq!(answer.status, 401, "the listener has a token of its own");
+    let answer = stage.client().await.get(HOST, "/staff", &[&token]).await;
+    assert_ne!(answer.status, 200, "no route of an application opens");
+    for spelling in ["X-Admin-Token", "x-admin-token", "X_Admin_Token", "X.ADMIN.TOKEN"] {
+        stage.app.forget();
+        let line = format!("{spelling}: {TOKEN}");
+        assert_eq!(stage.client().await.get(HOST, "/", &[&cookie, &line]).await.status, 200);
+        let seen = format!("{:?}", stage.app.requests());
+        assert!(!seen.contains(TOKEN), "{spelling}: {seen}");
+    }
+}
+
+#[tokio::test]
+async fn the_token_is_taken_neither_over_a_network_in_the_clear_nor_from_another_origin() {
+    let stage = office().await;
+    let token = format!("X-Admin-Token: {TOKEN}");
+    for line in [
+        "Origin: https://front.example.test",
+        "Origin: https://evil.example",
+        "Origin: null",
+        "Sec-Fetch-Site: cross-site",
+        "Sec-Fetch-Site: same-site",
+    ] {
+        let answer = stats(&stage, &[&token, line]).await;
+        assert_eq!(answer.status, 403, "{line}");
+        assert_eq!(answer.value("access-control-allow-origin"), None, "{line}");
+    }
+    let asked = [
+        "Origin: https://front.example.test",
+        "Access-Control-Request-Method: GET",
+        "Access-Control-Request-Headers: x-admin-token",
+    ];
+    let answer = stage.client().await.request("OPTIONS", HOST, STATS, &asked, b"").await;
+    assert_eq!(answer.value("access-control-allow-origin"), None, "{}", answer.status);
+    let mut plain = Client::plain(stage.gateway.address(1)).await;
+    assert_eq!(
+        plain.get(HOST, STATS, &[&token]).await.status,
+        200,
+        "this machine talks to itself"
+    );
+}
+
+#[tokio::test]
+async fn a_token_from_elsewhere_over_plain_http_is_not_even_looked_at() {
+    let tables = format!(
+        r#"
+[trust]
+proxies = ["127.0.0.1/32"]
+
+[portal]
+admin_token = "{TOKEN}"
+
+[[portal.alias]]
+host = "app.example.test"
+path = "/api/admin/session-stats"
+endpoint = "admin/stats"
+"#
+    );
+    let stage = Stage::with("", &(ROUTES.to_owned() + &tables), script).await;
+    let token = format!("X-Admin-Token: {TOKEN}");
+    let mut client = Client::plain(stage.gateway.address(1)).await;
+    let from = "X-Forwarded-For: 192.0.2.7";
+    let answer = client.get(HOST, STATS, &[&token, from]).await;
+    assert_eq!(answer.status, 403, "{}", answer.text());
+    assert!(answer.json()["error"].as_str().unwrap().contains("plain http"));
+    let answer = client
+        .get(HOST, STATS, &[&token, from, "X-Forwarded-Proto: https"])
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[tokio::test]
+async fn wrong_tokens_are_throttled_by_address_and_the_right_one_waits_as_well() {
+    let stage = office().await;
+    let mut client = stage.client().await;
+    let mut throttled = None;
+    for attempt in 0..200 {
+        let line = format!("X-Admin-Token: wrong-{attempt:040}");
+        let answer = client.get(HOST, STATS, &[&line]).await;
+        if answer.status == 429 {
+            throttled = Some(answer);
+            break;
+        }
+        assert_eq!(answer.status, 401);
+    }
+    let answer = throttled.expect("a flood of guesses is stopped");
+    let wait: u64 = answer.value("retry-after").unwrap().parse().unwrap();
+    assert!(wait >= 1 && answer.json()["error"].is_string());
+    let token = format!("X-Admin-Token: {TOKEN}");
+    assert_eq!(
+        client.get(HOST, STATS, &[&token]).await.status,
+        429,
+        "who guesses learns nothing by guessing right"
+    );
+}

@@ -442,8 +442,18 @@ fn an_alias_is_one_path_of_one_host_for_one_endpoint() {
         alias("app.example.com", "/a/b", "login")
             + alias("app.example.com", "/A/b/", "logout").trim_start_matches("host = \"app.example.com\"\n"),
         "[portal]\nclear_cache = [\"*.example.com\"]".to_owned(),
+        alias("app.example.com", "/a", "admin/stats"),
     ];
     assert_snapshot!(told_of_tables(&wrong.each_ref().map(String::as_str)));
+}
+
+#[test]
+fn the_token_of_front_ends_is_long_and_not_the_operators_own() {
+    let token = "0123456789abcdef0123456789abcdef";
+    let same = format!("[admin]\ntoken = {token:?}\n[portal]\nadmin_token = {token:?}");
+    let told = told_of_tables(&[same.as_str(), "[portal]\nadmin_token = \"hunter2\""]);
+    assert!(!told.contains(token) && !told.contains("hunter2"), "{told}");
+    assert_snapshot!(told);
 }
 
 #[test]

@@ -117,7 +117,8 @@ impl Admin {
             Act::ListEvents => self.list_events(ask).await,
             Act::Statistics => {
                 let figures = self.stats.figures(&self.sessions).await?;
-                Ok(text(ask.exchange, StatusCode::OK, JSON, self.stats.tell(&figures)))
+                let told = self.stats.tell(&figures, ask.exchange.aliased);
+                Ok(text(ask.exchange, StatusCode::OK, JSON, told))
             }
             Act::Reload => Err(Refusal::NotYet(
                 "This version cannot read its configuration anew; restart the gateway, sessions stay",

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 pub(super) fn aliases(draft: &mut Draft<'_>, routes: &[RouteSettings], prefix: &str) -> Vec<AliasSettings> {
     let sections: Vec<&Section> = draft.table("portal").tables("alias").collect();
+    let nobody = draft.table("portal").node("admin_token").is_none() && draft.table("admin").node("group").is_none();
     let mut aliases = Vec::new();
     let mut taken: BTreeMap<(String, String), usize> = BTreeMap::new();
     for (index, section) in sections.iter().enumerate() {
@@ -18,6 +19,16 @@ pub(super) fn aliases(draft: &mut Draft<'_>, routes: &[RouteSettings], prefix: &
             continue;
         };
         refuse_own_path(draft, section, prefix, path, &key);
+        if nobody && endpoint.starts_with("admin/") {
+            let hint = "set `group` under [admin], or `admin_token` under [portal]";
+            let key = format!("{key}.endpoint");
+            draft.findings.at(
+                section.node("endpoint"),
+                &key,
+                "nobody may ask the admin API here",
+                hint,
+            );
+        }
         let folded = path.to_ascii_lowercase();
         let place = (host.clone(), folded.trim_end_matches('/').to_owned());
         if let Some(earlier) = taken.insert(place, index) {

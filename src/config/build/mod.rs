@@ -77,7 +77,7 @@ pub(super) fn config(root: &Section, folder: &Path, findings: &mut Findings) -> 
             unsafe_plain_login: portal.flag("unsafe_plain_login"),
             registration: portal.flag("registration"),
         },
-        admin: state::admin(&draft),
+        admin: state::admin(&mut draft),
         audit: state::audit(&draft),
         telemetry: telemetry::Settings {
             format: match log.text("format") {

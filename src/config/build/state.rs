@@ -112,9 +112,21 @@ pub(super) fn rates(draft: &Draft<'_>) -> Rates {
     }
 }
 
-pub(super) fn admin(draft: &Draft<'_>) -> admin::Settings {
+pub(super) fn admin(draft: &mut Draft<'_>) -> admin::Settings {
     let section = draft.table("admin");
+    let portal = draft.table("portal");
+    let header_token = portal.text("admin_token");
+    if header_token.is_some() && header_token == section.text("token") {
+        let hint = "make another one with `portcullis admin token`: front ends know this one";
+        draft.findings.at(
+            portal.node("admin_token"),
+            "portal.admin_token",
+            "`admin_token` is the same as `token` under [admin]",
+            hint,
+        );
+    }
     admin::Settings {
+        header_token: header_token.map(SecretString::from),
         token: section.text("token").map(SecretString::from),
         group: section.text("group").map(str::to_owned),
     }

@@ -157,6 +157,13 @@ static PORTAL: Table = Table {
             "true: log-in over plain http from other addresses than loopback; passwords can be read on the way.",
         )
         .default("false"),
+        Key::new(
+            "admin_token",
+            Kind::One(&shape::ADMIN_TOKEN),
+            "What an older administration page sends as X-Admin-Token, on aliases of admin/ only and over https only; at \
+             least 32 bytes, another than `token` under [admin].",
+        )
+        .example("\"file:front-end-admin.token\""),
         Key::later("public_url"),
         Key::later("host"),
         Key::new(
