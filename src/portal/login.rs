@@ -217,7 +217,7 @@ impl Portal {
             token,
             next,
             username: &fields.username,
-            remember: fields.remember,
+            remember: self.sessions.remembers().then_some(fields.remember),
             trouble,
             notice,
             register: register.as_deref(),

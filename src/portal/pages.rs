@@ -28,7 +28,8 @@ pub(super) struct LoginPage<'a> {
     pub token: String,
     pub next: Option<&'a str>,
     pub username: &'a str,
-    pub remember: bool,
+    /// Whether the tick is set; `None`: nobody is remembered.
+    pub remember: Option<bool>,
     pub trouble: Option<&'a str>,
     pub notice: Option<&'a str>,
     /// Where visitors make an account, if they may.
@@ -196,7 +197,7 @@ mod tests {
             token: "TOKEN".into(),
             next: Some("/orders?open=1"),
             username,
-            remember: false,
+            remember: Some(false),
             trouble,
             notice: None,
             register: Some("/.portcullis/register?next=%2Forders"),

@@ -105,7 +105,7 @@ pub(super) fn settings() -> Settings {
         },
         idle_timeout: IDLE,
         lifetime: LIFETIME,
-        remember_lifetime: 4 * LIFETIME,
+        remember_lifetime: Some(4 * LIFETIME),
         max_per_user: None,
         when_full: WhenFull::EndOldest,
         rolling: true,

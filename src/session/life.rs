@@ -63,18 +63,11 @@ impl Sessions {
 
     /// The record of a session that begins.
     pub(super) fn draw_up(&self, login: &Login, digest: Digest, public_id: PublicId, now: Timestamp) -> Session {
-        let lifetime = if login.remember {
-            self.settings.remember_lifetime
-        } else {
-            self.settings.lifetime
-        };
-        let ends_at = now.plus(lifetime);
+        let settings = &self.settings;
+        let remembered = settings.remember_lifetime.filter(|_| login.remember);
+        let ends_at = now.plus(remembered.unwrap_or(settings.lifetime));
         // Whoever asked to be remembered comes back after days: their idle end is the absolute one.
-        let idle = if login.remember {
-            lifetime
-        } else {
-            self.settings.idle_timeout
-        };
+        let idle = remembered.unwrap_or(settings.idle_timeout);
         Session {
             digest,
             public_id,
@@ -84,7 +77,7 @@ impl Sessions {
             last_seen_at: now,
             expires_at: now.plus(idle).min(ends_at),
             ends_at,
-            remembered: login.remember,
+            remembered: remembered.is_some(),
             methods: login.methods.clone(),
             user_agent: login.user_agent.as_deref().map(cut),
             device: login.user_agent.as_deref().and_then(device_name),

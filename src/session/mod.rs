@@ -87,8 +87,8 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// How long a session lives at most.
     pub lifetime: Duration,
-    /// How long a remembered one lives at most.
-    pub remember_lifetime: Duration,
+    /// How long a remembered one lives at most; `None`: nobody is remembered.
+    pub remember_lifetime: Option<Duration>,
     /// How many sessions one user may have at once; `None` for any number.
     pub max_per_user: Option<NonZeroU32>,
     /// What becomes of a log-in that would be one too many.
@@ -166,7 +166,7 @@ pub struct Login {
     pub user: User,
     /// How: RFC 8176 names, `pwd`.
     pub methods: Vec<String>,
-    /// Whether to remember.
+    /// Whether the user asked to be remembered.
     pub remember: bool,
     /// Whether this user signed in before in this browser.
     pub known_browser: bool,
@@ -239,6 +239,12 @@ impl Sessions {
     #[must_use]
     pub fn cookie(&self) -> &CookieSettings {
         &self.settings.cookie
+    }
+
+    /// Whether users may ask to be remembered.
+    #[must_use]
+    pub fn remembers(&self) -> bool {
+        self.settings.remember_lifetime.is_some()
     }
 
     /// The database's time, by which sessions end.

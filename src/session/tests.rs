@@ -51,6 +51,20 @@ async fn a_remembered_session_lives_longer_and_ends_at_its_absolute_end_only() {
 }
 
 #[tokio::test]
+async fn where_nobody_is_remembered_asking_for_it_changes_nothing() {
+    let settings = Settings {
+        remember_lifetime: None,
+        ..settings()
+    };
+    let bench = Bench::with(Arc::new(FakeStore::new()), Clock::manual(START), settings);
+    let mut login = bench.login("anna");
+    login.remember = true;
+    let session = bench.sessions.open(login).await.unwrap().entry.session.clone();
+    assert_eq!(session.ends_at, START.plus(LIFETIME));
+    assert!(!session.remembered && !bench.sessions.remembers());
+}
+
+#[tokio::test]
 async fn forged_and_altered_cookies_cost_no_question() {
     let bench = Bench::new();
     let (value, _) = bench.open_cold("anna").await;

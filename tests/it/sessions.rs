@@ -31,7 +31,7 @@ pub fn settings(max_age: Duration, max_age_without_feed: Duration) -> Settings {
         },
         idle_timeout: Duration::from_hours(12),
         lifetime: Duration::from_hours(24),
-        remember_lifetime: Duration::from_hours(48),
+        remember_lifetime: Some(Duration::from_hours(48)),
         max_per_user: None,
         when_full: WhenFull::EndOldest,
         rolling: true,

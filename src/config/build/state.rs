@@ -79,7 +79,8 @@ pub(super) fn session(draft: &mut Draft<'_>, store: &store::Settings) -> session
         cookie: cookie(draft, section),
         idle_timeout: section.span("idle_timeout"),
         lifetime: section.span("lifetime"),
-        remember_lifetime: section.span("remember_lifetime"),
+        remember_lifetime: (section.text("remember_lifetime") != Some("off"))
+            .then(|| section.span("remember_lifetime")),
         max_per_user: section.number::<u32>("max_per_user").and_then(NonZeroU32::new),
         when_full: match section.text("when_full") {
             Some("refuse") => WhenFull::Refuse,
@@ -155,7 +156,8 @@ fn check_secrets(draft: &mut Draft<'_>, section: &Section, store: &store::Settin
 
 fn check_lifetimes(draft: &mut Draft<'_>, section: &Section, cache: &Section) {
     let in_order = |section: &Section, shorter: &str, longer: &str| {
-        let both = section.text(shorter).is_some() && section.text(longer).is_some();
+        let is_span = |key: &str| section.text(key).is_some_and(|text| text != "off");
+        let both = is_span(shorter) && is_span(longer);
         !both || section.span(shorter) <= section.span(longer)
     };
     for (table, section, shorter, longer) in [

@@ -17,6 +17,10 @@ const AUTO: Words = Words {
     now: &["auto"],
     later: &[],
 };
+const OFF: Words = Words {
+    now: &["off"],
+    later: &[],
+};
 const SAME_SITE: Words = Words {
     now: &["lax", "strict", "none"],
     later: &[],
@@ -81,11 +85,14 @@ pub(super) static SESSION: Table = Table {
         .default("\"7d\""),
         Key::new(
             "remember_lifetime",
-            Kind::Span {
-                least: SECOND,
-                most: days(3650),
-            },
-            "The same for users who asked to be remembered.",
+            Kind::Either(
+                &OFF,
+                &Kind::Span {
+                    least: SECOND,
+                    most: days(3650),
+                },
+            ),
+            "The same for users who asked to be remembered. \"off\": nobody is asked.",
         )
         .default("\"30d\""),
         Key::new(

@@ -1,8 +1,9 @@
 //! What all five claim. Each function takes a place whose tables are made and whose user is added.
 
-use super::place::{Browser, PASSWORD, Place, SECRET, USER};
-use crate::support::gateway::Gateway;
+use super::place::{Browser, PASSWORD, Place, SECRET, USER, attributes};
+use crate::support::gateway::{Gateway, PATIENCE, pause};
 use crate::support::postgres::Postgres;
+use std::time::Instant;
 
 /// A page behind the log-in, for scripts.
 pub const TARGET: &str = "/api/whoami";
@@ -170,6 +171,17 @@ pub async fn log_ins_and_ends_are_audited(place: &Place) {
         assert_eq!(facts, format!("{USER}|t|{actor}"), "{kind}");
     }
     let all = place.sql(&format!("SELECT * FROM {}.audit_events", place.shipped.schema));
+    let told = place.done(&["audit", "--user", USER, "--json"], "");
+    let lines: Vec<serde_json::Value> = told
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    for kind in ["login_succeeded", "login_failed", "logged_out"] {
+        assert!(
+            lines.iter().any(|line| line["kind"] == kind),
+            "{kind} is not told: {told}"
+        );
+    }
     let token = browser.cookie.as_deref().and_then(|pair| pair.split_once('='));
     for secret in [PASSWORD, "wrong horse", token.expect("a cookie").1] {
         assert!(!all.contains(secret), "a secret is in the trail");
@@ -213,4 +225,59 @@ pub async fn a_deploy_signs_nobody_out(place: &Place) {
     let stopped = old.ended();
     assert!(stopped.status.success(), "{}", stopped.stderr);
     assert_signed_in(place, &mut after, "after the deploy").await;
+}
+
+/// What expired is removed without anybody asking, and the log says how many. The file's own interval is first shown,
+/// then made short.
+pub async fn sweeps_by_itself(place: &mut Place, interval: &str) {
+    let shown = place.done(&["config", "show"], "");
+    assert!(shown.contains(&format!("sweep_interval = \"{interval}\"")), "{shown}");
+    place.set("PORTCULLIS_SESSION_SWEEP_INTERVAL", "1s");
+    let gateway = place.start();
+    place.signed_in(&gateway).await;
+    place.expire_all();
+    let started = Instant::now();
+    while place.rows() > 0 {
+        assert!(started.elapsed() < PATIENCE, "it is never removed: {}", gateway.log());
+        pause();
+    }
+    gateway.wait_for_log("\"sweep.removed\":1");
+    place.unset("PORTCULLIS_SESSION_SWEEP_INTERVAL");
+}
+
+/// Activity moves the idle end to `idle` from then, for ever: again and again after `quiet`, and never ended early.
+pub async fn activity_moves_the_end(place: &Place, idle: i64, quiet: &str) {
+    let mut cookie = None;
+    for round in 0..4 {
+        let gateway = place.start();
+        let mut browser = place.browser(&gateway).await;
+        browser.cookie.clone_from(&cookie);
+        if round == 0 {
+            let line = browser.sign_in(USER).await;
+            assert!(
+                attributes(&line).contains(&format!("Max-Age={idle}").as_str()),
+                "{line}"
+            );
+        }
+        let before = browser.cookie.clone();
+        let answer = browser.get(TARGET).await;
+        assert_eq!(answer.status, 200, "round {round}: it was ended early");
+        let lines = answer.values("set-cookie");
+        if round == 0 {
+            assert!(lines.is_empty(), "nothing has changed since the log-in");
+        } else {
+            let found = attributes(lines.first().expect("the cookie is given anew")).join(" ");
+            assert!(found.contains(&format!("Max-Age={idle}")), "{found}");
+            assert_eq!(browser.cookie, before, "it is the same session");
+        }
+        cookie = before;
+        let stopped = gateway.terminate();
+        assert!(stopped.status.success(), "{}", stopped.stderr);
+        let left = place.seconds_left();
+        assert!(
+            (idle - 60..=idle).contains(&left),
+            "round {round}: {left} seconds are left"
+        );
+        place.pass(quiet);
+    }
 }

@@ -37,6 +37,30 @@ pub async fn size_and_look_up(place: &Place) {
     println!("{}: found among 5,000 in {}", place.shipped.name, time.expect("a time"));
 }
 
+/// A thousand expired sessions are removed by hand; who is signed in stays.
+pub async fn sweep_of_a_thousand(place: &Place) {
+    let gateway = place.start();
+    place.signed_in(&gateway).await;
+    fill(place, 1000);
+    place.expire_all();
+    let mut live = place.signed_in(&gateway).await;
+    assert_eq!(place.rows(), 1001);
+    let told: serde_json::Value = serde_json::from_str(&place.done(&["session", "sweep", "--json"], "")).expect("JSON");
+    assert_eq!(told["removed"], 1000, "{told}");
+    let seconds = told["seconds"].as_f64().expect("a time");
+    println!(
+        "{}: 1,000 expired sessions removed in {:.1} ms",
+        place.shipped.name,
+        seconds * 1000.0
+    );
+    assert!(seconds < 10.0, "{told}");
+    assert_eq!(place.rows(), 1, "the live one stays");
+    assert_eq!(live.get(TARGET).await.status, 200);
+    let again: serde_json::Value =
+        serde_json::from_str(&place.done(&["session", "sweep", "--json"], "")).expect("JSON");
+    assert_eq!(again["removed"], 0);
+}
+
 /// A browser signed in for each of `count`.
 pub async fn crowd<'a>(place: &'a Place, gateway: &'a Gateway, count: usize) -> Vec<Browser<'a>> {
     let mut browsers = Vec::new();

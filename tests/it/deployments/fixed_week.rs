@@ -82,11 +82,11 @@ async fn several_sessions_of_one_user_are_signed_in_at_once() {
     let place = Place::new(SHIPPED).prepared();
     let gateway = place.start();
     let mut browsers = Vec::new();
-    for _ in 0..5 {
+    for _ in 0..12 {
         browsers.push(place.signed_in(&gateway).await);
     }
     for browser in &mut browsers {
-        claims::assert_signed_in(&place, browser, "one of five").await;
+        claims::assert_signed_in(&place, browser, "one of twelve").await;
     }
     browsers[2].sign_out().await;
     for (index, browser) in browsers.iter_mut().enumerate() {
@@ -160,4 +160,46 @@ async fn headers_tell_the_application_who_it_is_and_browsers_what_to_keep() {
     let login = place.browser(&gateway).await.get("/.portcullis/session").await;
     assert_eq!(login.value("cache-control"), Some("no-store"));
     assert!(login.value("x-request-id").is_some());
+}
+
+#[tokio::test]
+async fn expired_sessions_are_removed_every_15_minutes_and_the_log_says_how_many() {
+    claims::sweeps_by_itself(&mut Place::new(SHIPPED).prepared(), "15m").await;
+}
+
+#[tokio::test]
+async fn a_thousand_expired_sessions_are_removed_by_hand_and_live_ones_stay() {
+    figures::sweep_of_a_thousand(&Place::new(SHIPPED).prepared()).await;
+}
+
+#[test]
+fn there_is_a_sweep_of_its_own_at_three_in_the_morning() {
+    let shown = Place::new(SHIPPED).done(&["config", "show"], "");
+    assert!(shown.contains("sweep_at = \"03:00\""), "{shown}");
+}
+
+#[tokio::test]
+async fn statistics_are_told_by_command() {
+    let place = Place::new(SHIPPED).prepared();
+    let gateway = place.start();
+    let stats = || -> serde_json::Value {
+        serde_json::from_str(&place.done(&["session", "stats", "--json"], "")).expect("JSON")
+    };
+    assert_eq!(stats()["sessions"]["total"], 0);
+    place.signed_in(&gateway).await;
+    place.expire_all();
+    place.signed_in(&gateway).await;
+    let told = stats();
+    let counts = ["total", "active", "expired", "users"].map(|name| told["sessions"][name].as_u64().expect("a number"));
+    assert_eq!(counts, [2, 1, 1, 1], "{told}");
+    assert_eq!(
+        told["log_ins"]["by_day"]
+            .as_array()
+            .and_then(|days| days.last())
+            .map(|day| day["succeeded"].clone()),
+        Some(2.into()),
+        "{told}"
+    );
+    let page = place.done(&["session", "stats"], "");
+    assert!(page.contains("active"), "{page}");
 }

@@ -119,3 +119,8 @@ async fn the_start_tells_database_trust_store_cookie_and_address_without_a_secre
 async fn memory_stays_where_it_was() {
     figures::memory_stays(&Place::new(SHIPPED).prepared()).await;
 }
+
+#[tokio::test]
+async fn expired_sessions_are_removed_every_15_minutes() {
+    claims::sweeps_by_itself(&mut Place::new(SHIPPED).prepared(), "15m").await;
+}

@@ -4,6 +4,8 @@
 use super::claims;
 use super::figures;
 use super::place::{HOST, PASSWORD, Place, Reach, Shipped, USER, attributes};
+use crate::support::gateway::{PATIENCE, pause};
+use std::time::Instant;
 
 const SHIPPED: Shipped = Shipped {
     name: "offline-app",
@@ -34,11 +36,8 @@ async fn the_cookie_is_http_only_secure_and_strict_and_its_value_starts_with_the
     let mut browser = place.browser(&gateway).await;
     let line = browser.sign_in(USER).await;
     assert!(line.starts_with("__Host-portcullis=aiq_"), "{line}");
-    let kept: Vec<_> = attributes(&line)
-        .into_iter()
-        .filter(|one| !one.starts_with("Max-Age"))
-        .collect();
-    assert_eq!(kept, ["HttpOnly", "Path=/", "SameSite=Strict", "Secure"]);
+    let expected = ["HttpOnly", "Max-Age=259200", "Path=/", "SameSite=Strict", "Secure"];
+    assert_eq!(attributes(&line), expected);
     // The prefix is part of what is checked.
     browser.cookie = browser.cookie.map(|pair| pair.replace("aiq_", ""));
     claims::assert_refused(&place, &mut browser, "without the prefix").await;
@@ -141,4 +140,108 @@ async fn a_log_in_by_json_has_a_new_id_each_time_and_keeps_the_users_own_data() 
     let audited = "SELECT count(DISTINCT session_id) FROM portcullis.audit_events WHERE kind = 'login_succeeded'";
     assert_eq!(place.count(audited), 4, "each of them is in the trail");
     assert!(place.app.requests().is_empty(), "the application saw none of it");
+}
+
+#[tokio::test]
+async fn nobody_who_is_active_is_ever_signed_out() {
+    claims::activity_moves_the_end(&Place::new(SHIPPED).prepared(), 72 * 3600, "71 hours").await;
+}
+
+#[tokio::test]
+async fn a_pause_of_three_days_ends_the_session() {
+    let place = Place::new(SHIPPED).prepared();
+    let (one, two) = (place.start(), place.start());
+    let cookie = place.signed_in(&one).await.cookie;
+    place.pass("72 hours");
+    let mut browser = place.browser(&two).await;
+    browser.cookie = cookie;
+    claims::assert_refused(&place, &mut browser, "three days later").await;
+}
+
+#[tokio::test]
+async fn activity_is_written_once_a_minute_at_most() {
+    let place = Place::new(SHIPPED).prepared();
+    let (one, two) = (place.start(), place.start());
+    let cookie = place.signed_in(&one).await.cookie;
+    place.pass("5 minutes");
+    let seen = "SELECT round(extract(epoch FROM now() - last_seen_at))::bigint FROM portcullis.sessions";
+    assert!(place.count(seen) >= 300);
+    let mut browser = place.browser(&two).await;
+    browser.cookie = cookie;
+    claims::assert_signed_in(&place, &mut browser, "after five minutes").await;
+    let started = Instant::now();
+    while place.count(seen) > 60 {
+        assert!(started.elapsed() < PATIENCE, "the activity is never written");
+        pause();
+    }
+    let version = "SELECT xmin || ' ' || ctid FROM portcullis.sessions";
+    let written = place.sql(version);
+    for _ in 0..50 {
+        claims::assert_signed_in(&place, &mut browser, "within the minute").await;
+    }
+    two.terminate();
+    assert_eq!(place.sql(version), written, "fifty more requests wrote nothing");
+}
+
+#[tokio::test]
+async fn a_page_that_was_offline_syncs_and_its_device_is_known() {
+    let place = Place::new(SHIPPED).prepared();
+    let gateway = place.start();
+    let mut browser = place.signed_in(&gateway).await;
+    let device = serde_json::json!({ "device": { "name": "Ada's tablet" } });
+    let answer = browser.post("/api/sync", &device).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let told = answer.json();
+    assert_eq!(told["user"]["username"], USER);
+    assert_eq!(
+        told["session"]["public_id"],
+        place.sql("SELECT public_id FROM portcullis.sessions")
+    );
+    assert!(
+        told["server_time"].is_string() && told["session"]["expires_at"].is_string(),
+        "{told}"
+    );
+    let facts = place.sql("SELECT device, host(first_address), host(last_address) FROM portcullis.sessions");
+    assert_eq!(facts, "Ada's tablet|127.0.0.1|127.0.0.1");
+    let listed = browser.get("/.portcullis/sessions").await.json();
+    assert_eq!(listed["sessions"][0]["device"], "Ada's tablet", "{listed}");
+    place.done(&["session", "end", "--all"], "");
+    let answer = browser.until("/api/sync-state", 401).await;
+    assert_eq!(answer.json()["error"], "Session expired");
+    let answer = browser.post("/api/sync", &device).await;
+    assert_eq!(
+        (answer.status, answer.json()["error"].as_str()),
+        (401, Some("Session expired"))
+    );
+}
+
+#[tokio::test]
+async fn expired_sessions_are_removed_by_themselves() {
+    claims::sweeps_by_itself(&mut Place::new(SHIPPED).prepared(), "15m").await;
+}
+
+#[tokio::test]
+async fn nobody_is_asked_to_be_remembered_beyond_the_policy() {
+    let place = Place::new(SHIPPED).prepared();
+    let gateway = place.start();
+    let mut browser = place.browser(&gateway).await;
+    let page = browser
+        .send("GET", "/.portcullis/login", &["Accept: text/html"], "")
+        .await;
+    assert!(
+        page.text().contains("name=\"password\"") && !page.text().contains("remember"),
+        "{}",
+        page.text()
+    );
+    let login = serde_json::json!({ "username": USER, "password": PASSWORD, "remember": true });
+    let answer = browser.post("/.portcullis/login", &login).await;
+    let line = answer
+        .values("set-cookie")
+        .into_iter()
+        .find(|line| line.starts_with(SHIPPED.cookie));
+    let line = line.expect("a session cookie");
+    assert!(
+        line.contains("Max-Age=259200;") || line.ends_with("Max-Age=259200"),
+        "{line}"
+    );
 }

@@ -196,6 +196,33 @@ impl Place {
         ));
     }
 
+    /// Puts every session's times back, as if nobody had done anything for so long.
+    pub fn pass(&self, time: &str) {
+        let back = |name: &str| format!("{name} = {name} - interval '{time}'");
+        let columns = [
+            "created_at",
+            "authenticated_at",
+            "last_seen_at",
+            "expires_at",
+            "ends_at",
+            "sweep_at",
+        ]
+        .map(back);
+        self.sql(&format!(
+            "UPDATE {}.sessions SET {}",
+            self.shipped.schema,
+            columns.join(", ")
+        ));
+    }
+
+    /// Seconds until the only session's idle end.
+    pub fn seconds_left(&self) -> i64 {
+        self.count(&format!(
+            "SELECT round(extract(epoch FROM expires_at - now()))::bigint FROM {}.sessions",
+            self.shipped.schema
+        ))
+    }
+
     /// A number out of the database.
     pub fn count(&self, sql: &str) -> i64 {
         let text = self.sql(sql);

@@ -1,6 +1,7 @@
 //! `separate-front-end.toml`: an API for a front end on another site, behind a balancer; a developer's machine, too.
 
 use super::claims;
+use super::figures;
 use super::place::{PASSWORD, Place, Reach, Shipped, USER, attributes};
 use crate::support::client::Response;
 use crate::support::upstream::Reply;
@@ -303,4 +304,95 @@ fn assert_shared(answer: &Response) {
     );
     assert_eq!(answer.value("access-control-allow-credentials"), Some("true"));
     assert!(answer.values("vary").contains(&"Origin"), "{:?}", answer.headers);
+}
+
+#[tokio::test]
+async fn expired_sessions_are_removed_every_hour_and_the_log_says_how_many() {
+    claims::sweeps_by_itself(&mut Place::new(SHIPPED).prepared(), "1h").await;
+}
+
+#[tokio::test]
+async fn a_sweep_that_fails_says_why_and_the_next_one_works() {
+    let mut place = Place::new(SHIPPED).prepared();
+    place.set("PORTCULLIS_SESSION_SWEEP_INTERVAL", "1s");
+    let gateway = place.start();
+    place.sql("ALTER TABLE portcullis.sessions RENAME TO gone");
+    gateway.wait_for_log("expired sessions could not be removed");
+    place.sql("ALTER TABLE portcullis.gone RENAME TO sessions");
+    gateway.wait_for_log("\"sweep.removed\":0");
+}
+
+#[tokio::test]
+async fn an_eleventh_session_of_a_user_ends_the_one_unseen_for_longest() {
+    let place = Place::new(SHIPPED).prepared();
+    let gateway = place.start();
+    let mut browsers = figures::crowd(&place, &gateway, 11).await;
+    assert_eq!(place.rows(), 10);
+    let mut statuses = Vec::new();
+    for browser in &mut browsers {
+        statuses.push(browser.get(claims::TARGET).await.status);
+    }
+    assert_eq!(
+        statuses.iter().filter(|status| **status == 200).count(),
+        10,
+        "{statuses:?}"
+    );
+    assert_eq!(statuses[0], 401, "{statuses:?}");
+}
+
+#[tokio::test]
+async fn a_user_sees_devices_and_addresses_and_ends_one_of_them() {
+    let place = Place::new(SHIPPED).prepared();
+    let gateway = place.start();
+    let mut here = place.signed_in(&gateway).await;
+    let mut there = place.browser(&gateway).await;
+    let agent = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+    let login = serde_json::json!({ "username": USER, "password": PASSWORD }).to_string();
+    let lines = [agent, "Content-Type: application/json", "Accept: application/json"];
+    assert_eq!(
+        there.send("POST", "/.portcullis/login", &lines, &login).await.status,
+        200
+    );
+    let listed = here.get("/.portcullis/sessions").await.json();
+    let sessions = listed["sessions"].as_array().expect("a list");
+    assert_eq!(sessions.len(), 2, "{listed}");
+    let other = sessions
+        .iter()
+        .find(|one| one["current"] == false)
+        .expect("another one");
+    assert_eq!(other["device"], "Firefox on Linux", "{listed}");
+    assert_eq!(other["address"], "203.0.113.9", "the browser's, not the balancer's");
+    let target = format!("/.portcullis/sessions/{}", other["public_id"].as_str().expect("an id"));
+    let lines = ["Accept: application/json"];
+    assert_eq!(here.send("DELETE", &target, &lines, "").await.status, 204);
+    assert_eq!(there.get(claims::TARGET).await.status, 401);
+    assert_eq!(here.get(claims::TARGET).await.status, 200);
+}
+
+#[tokio::test]
+async fn active_expired_per_user_and_created_today_are_counted_from_zero_to_eight() {
+    let place = Place::new(SHIPPED).prepared();
+    place.add_user("bob", &[]);
+    let gateway = place.start();
+    let counts = |place: &Place| -> serde_json::Value {
+        let told = place.done(&["session", "stats", "--json"], "");
+        let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+        let sessions = &told["sessions"];
+        serde_json::json!([
+            sessions["active"],
+            sessions["expired"],
+            told["users"],
+            sessions["created_today"]
+        ])
+    };
+    assert_eq!(counts(&place), serde_json::json!([0, 0, [], 0]));
+    for user in [USER, USER, USER, "bob", "bob"] {
+        place.browser(&gateway).await.sign_in(user).await;
+    }
+    place.expire_all();
+    for user in [USER, USER, "bob"] {
+        place.browser(&gateway).await.sign_in(user).await;
+    }
+    let users = serde_json::json!([{ "user": USER, "sessions": 2 }, { "user": "bob", "sessions": 1 }]);
+    assert_eq!(counts(&place), serde_json::json!([3, 5, users, 8]));
 }

@@ -1,7 +1,7 @@
 //! `working-day.toml`: rolling, several instances behind a load balancer that ends TLS.
 
 use super::claims;
-use super::place::{HOST, Place, Reach, Shipped, USER, attributes};
+use super::place::{HOST, PASSWORD, Place, Reach, Shipped, USER, attributes};
 
 const SHIPPED: Shipped = Shipped {
     name: "working-day",
@@ -117,4 +117,83 @@ async fn an_unchanged_session_is_not_written() {
         before,
         "twenty requests within a minute of the log-in"
     );
+}
+
+#[tokio::test]
+async fn activity_moves_the_end_to_twelve_hours_from_then() {
+    claims::activity_moves_the_end(&Place::new(SHIPPED).prepared(), 12 * 3600, "11 hours").await;
+}
+
+#[tokio::test]
+async fn the_cookie_is_http_only_secure_and_strict_for_twelve_hours() {
+    let place = Place::new(SHIPPED).prepared();
+    let gateway = place.start();
+    let line = place.browser(&gateway).await.sign_in(USER).await;
+    let expected = ["HttpOnly", "Max-Age=43200", "Path=/", "SameSite=Strict", "Secure"];
+    assert_eq!(attributes(&line), expected);
+}
+
+#[tokio::test]
+async fn expired_sessions_are_removed_by_themselves() {
+    claims::sweeps_by_itself(&mut Place::new(SHIPPED).prepared(), "15m").await;
+}
+
+#[tokio::test]
+async fn nobody_is_asked_to_be_remembered_beyond_the_policy() {
+    let place = Place::new(SHIPPED).prepared();
+    let gateway = place.start();
+    let mut browser = place.browser(&gateway).await;
+    let page = browser
+        .send("GET", "/.portcullis/login", &["Accept: text/html"], "")
+        .await;
+    assert!(
+        page.text().contains("name=\"password\"") && !page.text().contains("remember"),
+        "{}",
+        page.text()
+    );
+    let login = serde_json::json!({ "username": USER, "password": PASSWORD, "remember": true });
+    let answer = browser.post("/.portcullis/login", &login).await;
+    let line = answer
+        .values("set-cookie")
+        .into_iter()
+        .find(|line| line.starts_with(SHIPPED.cookie));
+    let line = line.expect("a session cookie");
+    assert!(
+        line.contains("Max-Age=43200;") || line.ends_with("Max-Age=43200"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn administrators_see_statistics_and_store_settings_and_nobody_else() {
+    let place = Place::new(SHIPPED).prepared();
+    place.add_user("root", &["admins"]);
+    let gateway = place.start();
+    let mut browser = place.browser(&gateway).await;
+    let answer = browser.get("/api/admin/session-stats").await;
+    assert_eq!(answer.status, 401);
+    assert_eq!(answer.json()["error"], "Not authenticated");
+    for _ in 0..3 {
+        place.signed_in(&gateway).await;
+    }
+    place.expire_all();
+    let mut ada = place.signed_in(&gateway).await;
+    assert_eq!(ada.get("/api/admin/session-stats").await.status, 403);
+    browser.sign_in("root").await;
+    let answer = browser.get("/api/admin/session-stats").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let told = answer.json();
+    let sessions = &told["sessions"];
+    let counts = ["total", "active", "expired", "created_today"].map(|name| sessions[name].as_u64().expect("a number"));
+    assert_eq!(counts, [5, 2, 3, 5], "{told}");
+    assert_eq!(
+        (told["store"]["engine"].as_str(), told["store"]["schema"].as_str()),
+        (Some("postgres"), Some("portcullis"))
+    );
+    assert!(
+        !answer.text().contains("127.0.0.1") && !answer.text().contains("postgres://"),
+        "{}",
+        answer.text()
+    );
+    assert!(place.app.requests().is_empty(), "the application saw none of it");
 }

@@ -374,7 +374,7 @@ fn session_settings() -> portcullis::session::Settings {
         },
         idle_timeout: Duration::from_hours(12),
         lifetime: Duration::from_hours(7 * 24),
-        remember_lifetime: Duration::from_hours(30 * 24),
+        remember_lifetime: Some(Duration::from_hours(30 * 24)),
         rolling: true,
         touch_interval: Duration::from_mins(1),
         sweep: SweepSettings {
