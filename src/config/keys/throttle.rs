@@ -23,7 +23,7 @@ pub(super) static THROTTLE: Table = Table {
             "address",
             RATE,
             "Passwords from one IPv4 address or IPv6 network of 64 bits, from such browsers. More than one user's, \
-             because a whole office may have one address.",
+             because a whole office may have one address; behind a proxy that is not in trust.proxies everybody has.",
         )
         .default("\"100/10m\""),
         Key::new(
