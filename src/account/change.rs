@@ -46,7 +46,7 @@ impl Accounts {
         }
         let after = self.hash_for(&proven.user, new).await?;
         Ok(PasswordChange {
-            before: proven.stored,
+            before: proven.proof,
             after,
         })
     }

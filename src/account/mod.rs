@@ -43,6 +43,7 @@ pub use origin::{KnownBrowser, Origin};
 pub use rate::{Rate, Rates};
 pub use register::Registration;
 pub use rules::{MOST_GROUPS, REGISTERED};
+pub use sign_in::Proven;
 pub use stored::HashError;
 pub use throttle::{Admitted, Attempt, Now, Throttle, ThrottleError};
 

@@ -29,10 +29,12 @@ pub(super) enum Occasion {
 }
 
 /// Who proved a password.
-pub(super) struct Proven {
+#[derive(Debug)]
+pub struct Proven {
+    /// Who.
     pub user: User,
-    /// The hash of that password as it is stored.
-    pub stored: SecretString,
+    /// The hash of that password as it is stored: where it was changed meanwhile, the proof is worth nothing.
+    pub proof: SecretString,
 }
 
 impl Accounts {
@@ -48,9 +50,8 @@ impl Accounts {
         login: &str,
         password: SecretString,
         origin: impl Into<Origin>,
-    ) -> Result<User, SignInError> {
-        let proven = self.prove(login, password, origin.into(), Occasion::LogIn).await;
-        proven.map(|proven| proven.user)
+    ) -> Result<Proven, SignInError> {
+        self.prove(login, password, origin.into(), Occasion::LogIn).await
     }
 
     /// The only way in which a password is checked.
@@ -107,15 +108,18 @@ impl Proof {
         };
         let admitted = self.throttle.admit(&self.attempt(user.as_ref())).await?;
         let active = user.as_ref().is_some_and(|user| user.state == UserState::Active);
-        let checked = self.hasher.verify(place, password, stored.clone(), active).await;
+        let checked = self
+            .hasher
+            .verify(place, password.clone(), stored.clone(), active)
+            .await;
         let reason = match (user, stored) {
             (Some(user), Some(stored)) if checked.right && active => {
                 self.throttle.give_back(admitted).await;
-                let stored = match checked.replacement {
-                    Some(ours) => self.replace(&user, stored, ours).await,
+                let proof = match checked.replacement {
+                    Some(ours) => self.replace(&user, password, stored, ours).await?,
                     None => stored,
                 };
-                return Ok(Proven { user, stored });
+                return Ok(Proven { user, proof });
             }
             (Some(user), _) => {
                 let reason = match self.occasion {
@@ -149,9 +153,15 @@ impl Proof {
         Ok(self.store.find_credentials(login).await?)
     }
 
-    /// Stores a hash of ours in place of the one that just matched, unless the password was changed meanwhile; returns
-    /// what is stored. The log-in goes on when the store does not do it: the old hash is as right as before.
-    async fn replace(&self, user: &User, before: SecretString, ours: SecretString) -> SecretString {
+    /// Stores a hash of ours in place of the one that just matched; returns what is stored. The log-in goes on when the
+    /// store does not do it: the old hash is as right as before.
+    async fn replace(
+        &self,
+        user: &User,
+        password: SecretString,
+        before: SecretString,
+        ours: SecretString,
+    ) -> Result<SecretString, SignInError> {
         let event = Event {
             user: Some(user.id),
             username: Some(user.username.to_string()),
@@ -159,22 +169,35 @@ impl Proof {
             device: self.origin.device(),
             ..Event::new(self.clock.now(), EventKind::PasswordUpgraded, "system")
         };
-        match self
+        let replaced = self
             .store
             .replace_password(user.id, before.clone(), ours.clone(), event)
-            .await
-        {
-            Ok(true) => ours,
-            Ok(false) => before,
+            .await;
+        match replaced {
+            Ok(true) => Ok(ours),
+            Ok(false) => self.prove_again(user, password).await,
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(
                     error,
                     "an imported password hash could not be replaced; it is tried at the next log-in"
                 );
-                before
+                Ok(before)
             }
         }
+    }
+
+    /// Another log-in stored its hash first, or the password was changed meanwhile.
+    async fn prove_again(&self, user: &User, password: SecretString) -> Result<SecretString, SignInError> {
+        let found = self.store.find_credentials(user.username.as_str()).await?;
+        let stored = found.and_then(|found| found.password).ok_or(SignInError::Wrong)?;
+        let place = self.hasher.queue().map_err(|Full| SignInError::Busy)?;
+        let checked = self.hasher.verify(place, password, Some(stored.clone()), false).await;
+        if checked.right {
+            return Ok(stored);
+        }
+        self.record(Some(user), "wrong_password").await;
+        Err(SignInError::Wrong)
     }
 
     /// People type their password into the wrong field, and many a password could be a name, this program's own among

@@ -1,4 +1,5 @@
 use super::{Timestamp, UserId};
+use secrecy::SecretString;
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -76,6 +77,8 @@ pub struct NewSession {
     /// The session of the same browser that this one replaces; deleted in the same transaction. Its `data` is carried
     /// over when it belongs to the same user.
     pub replaces: Option<Digest>,
+    /// The hash of the password that was proven; where it is no longer the user's, nothing is opened.
+    pub proven: Option<SecretString>,
     /// How many sessions that are not over the user may have with this one; `None` for any number.
     pub limit: Option<NonZeroU32>,
     /// What happens when there would be more.
@@ -91,6 +94,7 @@ impl NewSession {
         Self {
             session,
             replaces: None,
+            proven: None,
             limit: None,
             when_full: WhenFull::EndOldest,
             tell_new_device: false,

@@ -106,8 +106,11 @@ impl Portal {
         let origin = self.origin(exchange);
         let password = fields.password.clone();
         let proven = self.accounts.sign_in(&fields.username, password, origin.clone()).await;
-        let user = proven.map_err(|error| Refused::of_proof(exchange, &error))?;
-        let login = login_of(origin, user, fields.remember, &before);
+        let proven = proven.map_err(|error| Refused::of_proof(exchange, &error))?;
+        let login = Login {
+            proven: Some(proven.proof),
+            ..login_of(origin, proven.user, fields.remember, &before)
+        };
         match self.sessions.open(login).await {
             Ok(opened) => Ok((opened, before)),
             Err(SessionError::Full) => Err(Refused::FULL),
@@ -278,6 +281,7 @@ pub(super) fn login_of(origin: Origin, user: User, remember: bool, before: &Iden
             Identified::Live(live) => Some(live.entry.session.digest),
             _ => None,
         },
+        proven: None,
     }
 }
 

@@ -66,13 +66,13 @@ impl Refused {
     }
 
     /// Tried too often; may be tried again after `wait`.
-    fn throttled(wait: Duration) -> Self {
+    fn throttled(wait: Duration, what: &str) -> Self {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         Self {
             status: StatusCode::TOO_MANY_REQUESTS,
             slug: "too-many-attempts",
             text: Cow::Owned(format!(
-                "There were too many attempts. Please try again in {}.",
+                "There were too many attempts to {what}. Please try again in {}.",
                 span(seconds)
             )),
             retry_after: Some(seconds),
@@ -83,7 +83,7 @@ impl Refused {
     pub(super) fn of_proof(exchange: &Exchange, error: &SignInError) -> Self {
         match error {
             SignInError::Wrong => Self::WRONG,
-            SignInError::Throttled { retry_after } => Self::throttled(*retry_after),
+            SignInError::Throttled { retry_after } => Self::throttled(*retry_after, "sign in"),
             SignInError::Busy => Self::BUSY,
             SignInError::Store(_) => {
                 warn(exchange, error, "a log-in could not be checked");
@@ -95,7 +95,7 @@ impl Refused {
     /// What became of an account or a password that somebody chose; `down` where the store did not do it.
     pub(super) fn of_choice(exchange: &Exchange, error: &AccountError, down: Self) -> Self {
         match error {
-            AccountError::Throttled { retry_after } => Self::throttled(*retry_after),
+            AccountError::Throttled { retry_after } => Self::throttled(*retry_after, "make an account"),
             AccountError::Busy => Self::BUSY,
             AccountError::Store(_) | AccountError::Randomness | AccountError::NoSuchUser(_) => {
                 warn(exchange, error, "what a visitor asked for was not carried out");
@@ -185,8 +185,14 @@ mod tests {
 
     #[test]
     fn a_wait_is_rounded_up_so_that_nobody_comes_too_early() {
-        assert_eq!(Refused::throttled(Duration::from_millis(1001)).retry_after, Some(2));
-        assert_eq!(Refused::throttled(Duration::from_mins(1)).retry_after, Some(60));
+        assert_eq!(
+            Refused::throttled(Duration::from_millis(1001), "sign in").retry_after,
+            Some(2)
+        );
+        assert_eq!(
+            Refused::throttled(Duration::from_mins(1), "sign in").retry_after,
+            Some(60)
+        );
         assert_eq!(
             [span(1), span(60), span(91), span(240)],
             ["a second", "60 seconds", "2 minutes", "4 minutes"]

@@ -73,6 +73,7 @@ impl Bench {
             user_agent: Some("Mozilla".to_owned()),
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             replaces: None,
+            proven: None,
         }
     }
 

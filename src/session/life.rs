@@ -50,6 +50,7 @@ impl Sessions {
         let new = NewSession {
             session,
             replaces: login.replaces,
+            proven: login.proven,
             limit: self.settings.max_per_user,
             when_full: self.settings.when_full,
             tell_new_device: !login.known_browser,

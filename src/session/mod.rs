@@ -70,6 +70,7 @@ use cache::Cache;
 use cache::Rules;
 use choice::Conflicts;
 use secrecy::SecretSlice;
+use secrecy::SecretString;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -176,6 +177,8 @@ pub struct Login {
     pub address: IpAddr,
     /// The session that this browser had; it is ended.
     pub replaces: Option<Digest>,
+    /// The hash of the password that was proven; a log-in with one that was changed meanwhile opens nothing.
+    pub proven: Option<SecretString>,
 }
 
 /// A fresh session.

@@ -116,7 +116,7 @@ pub trait Store: Managing + Passes + 'static {
     /// Inserts a session, deletes the one it replaces (if it exists; its `data` is carried over when it is the same
     /// user's), makes room for it among the user's sessions that are not over at its `created_at`, and writes `event`, in
     /// one transaction. Returns the sessions that ended; each has an event of its own, with the new one as its successor.
-    /// `NoSuchUser` when the user is gone or disabled, `Full` when there is no room and none is made.
+    /// `NoSuchUser` when the user is gone or disabled or no longer has the password that was proven, `Full` when there is no room and none is made.
     fn open_session(&self, new: NewSession, event: Event) -> Call<'_, Vec<Ended>>;
     /// Deletes sessions and writes `event` in the same transaction, unless nothing was deleted. The event's `session`
     /// and `user` are filled in where exactly one session ended.

@@ -57,7 +57,8 @@ impl Fixture {
     }
 
     async fn sign_in(&self, login: &str, password: &str) -> Result<User, SignInError> {
-        self.accounts.sign_in(login, secret(password), HERE).await
+        let proven = self.accounts.sign_in(login, secret(password), HERE).await;
+        proven.map(|proven| proven.user)
     }
 
     async fn newest_event(&self) -> RecordedEvent {
@@ -377,6 +378,33 @@ async fn an_imported_hash_is_verified_and_replaced_by_ours_at_the_next_log_in() 
         assert_eq!(fixture.stored(name).await, ours, "once is enough");
         let kept = fixture.opened.store.find_session(&live.digest).await.unwrap();
         assert!(kept.is_some(), "nobody is signed out by it");
+    }
+}
+
+/// Both proved the old hash; one of them finds that the other has replaced it.
+#[tokio::test]
+async fn two_log_ins_at_once_of_an_imported_user_both_hold() {
+    for _ in 0..5 {
+        let fixture = fixture(cheap()).await;
+        let (name, hash) = IMPORTED[0];
+        fixture.import(imported(name, Some(hash))).await;
+        let sign_in = || fixture.accounts.sign_in(name, secret(IMPORTED_PASSWORD), HERE);
+        let (one, other) = tokio::join!(sign_in(), sign_in());
+        let stored = fixture.stored(name).await;
+        for proven in [one.unwrap(), other.unwrap()] {
+            assert_eq!(
+                proven.proof.expose_secret(),
+                stored,
+                "what was proven is what stands there"
+            );
+        }
+        let upgraded = fixture
+            .kinds()
+            .await
+            .into_iter()
+            .filter(|kind| kind == "password_upgraded")
+            .count();
+        assert_eq!(upgraded, 1);
     }
 }
 

@@ -66,6 +66,7 @@ pub async fn login(opened: &Opened, name: &str) -> Login {
         user_agent: Some("Mozilla/5.0".to_owned()),
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         replaces: None,
+        proven: None,
     }
 }
 

@@ -113,6 +113,7 @@ contract! {
         a_password_is_replaced_only_where_the_proven_one_still_stands
         a_change_of_password_ends_every_session_and_opens_one
         a_change_of_password_that_comes_too_late_does_nothing
+        nobody_signs_in_with_a_password_that_was_changed_meanwhile
         of_two_changes_of_a_password_one_wins
         an_address_that_nobody_verified_is_only_a_claim
         many_users_are_added_at_once_and_each_is_told

@@ -10,6 +10,7 @@ use crate::model::Session;
 use crate::model::WhenFull;
 use crate::store::StoreError;
 use crate::store::records::Ended;
+use secrecy::ExposeSecret;
 use sqlx::Row;
 use time::OffsetDateTime;
 
@@ -31,7 +32,11 @@ async fn make_room_and_insert(
     new: NewSession,
     event: &Event,
 ) -> Result<Vec<Ended>, StoreError> {
-    let active = store.query(&store.sql.lock_active_user).bind(new.session.user.0);
+    let proven = new.proven.as_ref().map(|hash| hash.expose_secret().to_owned());
+    let active = store
+        .query(&store.sql.lock_active_user)
+        .bind(new.session.user.0)
+        .bind(proven);
     if work.rows("users", active).await?.is_empty() {
         return Err(StoreError::NoSuchUser);
     }

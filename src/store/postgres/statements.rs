@@ -23,7 +23,8 @@ statements! {
         WHERE s.user_id = $3 AND s.public_id < $1 ORDER BY s.public_id DESC LIMIT $2";
     // A disabling under way holds the row: this waits for it and then sees the user disabled. Log-ins of one user go one
     // after another, so that together they open no more sessions than the user may have.
-    lock_active_user: "SELECT 1 AS active FROM {schema}.users WHERE id = $1 AND state = 'active' FOR NO KEY UPDATE";
+    lock_active_user: "SELECT 1 AS active FROM {schema}.users WHERE id = $1 AND state = 'active'
+        AND ($2::text IS NULL OR password = $2) FOR NO KEY UPDATE";
     // Those that are too many besides a new one, with the one that it replaces left out.
     surplus_sessions: "SELECT digest FROM {schema}.sessions WHERE user_id = $1 AND expires_at > $2 AND ends_at > $2
         AND digest <> $3 ORDER BY last_seen_at DESC, public_id DESC OFFSET $4";

@@ -10,6 +10,7 @@ use crate::model::Session;
 use crate::model::WhenFull;
 use crate::store::StoreError;
 use crate::store::records::Ended;
+use secrecy::ExposeSecret;
 use sqlx::Row;
 
 const TABLE: &str = "sessions";
@@ -30,7 +31,10 @@ async fn make_room_and_insert(
     new: NewSession,
     event: &Event,
 ) -> Result<Vec<Ended>, StoreError> {
-    let active = Sqlite::query(&store.sql.active_user).bind(new.session.user.0);
+    let proven = new.proven.as_ref().map(|hash| hash.expose_secret().to_owned());
+    let active = Sqlite::query(&store.sql.active_user)
+        .bind(new.session.user.0)
+        .bind(proven);
     if work.rows("users", active).await?.is_empty() {
         return Err(StoreError::NoSuchUser);
     }

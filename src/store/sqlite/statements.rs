@@ -18,7 +18,8 @@ statements! {
         WHERE s.public_id < $1 ORDER BY s.public_id DESC LIMIT $2";
     list_sessions_of_user: "SELECT {session}, {user} FROM sessions s JOIN users u ON u.id = s.user_id
         WHERE s.user_id = $3 AND s.public_id < $1 ORDER BY s.public_id DESC LIMIT $2";
-    active_user: "SELECT 1 AS active FROM users WHERE id = $1 AND state = 'active'";
+    active_user: "SELECT 1 AS active FROM users WHERE id = $1 AND state = 'active'
+        AND ($2 IS NULL OR password = $2)";
     surplus_sessions: "SELECT digest FROM sessions WHERE user_id = $1 AND expires_at > $2 AND ends_at > $2
         AND digest <> $3 ORDER BY last_seen_at DESC, public_id DESC LIMIT -1 OFFSET $4";
     knows_agent: "SELECT 1 AS known FROM sessions WHERE user_id = $1 AND expires_at > $2 AND ends_at > $2

@@ -191,6 +191,10 @@ impl Store for FakeStore {
     fn open_session(&self, new: NewSession, event: Event) -> Call<'_, Vec<Ended>> {
         Box::pin(async move {
             self.up()?;
+            let standing = self.password_of(new.session.user);
+            if new.proven.as_ref().is_some_and(|hash| hash.expose_secret() != standing) {
+                return Err(StoreError::NoSuchUser);
+            }
             let replaced = self.ends(|session| Some(session.digest) == new.replaces);
             self.rows.lock().unwrap().insert(new.session.digest, new.session);
             self.events.lock().unwrap().push(event);

@@ -399,14 +399,23 @@ async fn who_is_signed_in_is_asked_before_another_account_is_made() {
 async fn a_password_that_was_set_by_somebody_else_meanwhile_is_not_overwritten() {
     let bench = Bench::new();
     let mut browser = signed_in(&bench).await;
-    let store = std::sync::Arc::clone(&bench.store);
     bench.store.events.lock().unwrap().clear();
     // The administrator's change comes between the proof and the change.
-    store.set_after_next_proof("alice", "$argon2id$of$somebody$else");
+    bench.store.set_after_next_proof("alice", "$argon2id$of$somebody$else");
     let answer = browser
         .post_json(&bench, CHANGE, &json!({"current": PASSWORD, "new": NEW}))
         .await;
     assert_eq!(answer.status(), 409, "{}", text(&answer));
     assert_eq!(body(&answer)["type"], "urn:portcullis:password-changed");
     assert!(bench.store.events.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_log_in_under_way_does_not_outlive_a_change_of_the_password() {
+    let bench = Bench::new();
+    bench.store.set_after_next_proof("alice", "$argon2id$of$somebody$else");
+    let sign_in = json!({"username": "alice", "password": PASSWORD});
+    let answer = Browser::default().post_json(&bench, LOGIN, &sign_in).await;
+    assert_eq!(answer.status(), 401, "{}", text(&answer));
+    assert_eq!(bench.store.sessions(), 0);
 }

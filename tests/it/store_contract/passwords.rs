@@ -108,6 +108,28 @@ pub async fn a_change_of_password_that_comes_too_late_does_nothing(opened: &Open
     assert_eq!(kinds(opened, None).await, before);
 }
 
+/// A log-in that was proven before a change must not open a session behind it.
+pub async fn nobody_signs_in_with_a_password_that_was_changed_meanwhile(opened: &Opened) {
+    let ann = with_password(opened, "ann").await;
+    let proven = |hash: &str| NewSession {
+        proven: Some(secret(hash)),
+        ..NewSession::of(session(&ann))
+    };
+    let sign_in = async |new: NewSession| opened.store.open_session(new, event(EventKind::LoginSucceeded)).await;
+    assert!(sign_in(proven("first")).await.is_ok());
+    let change_of_hers = NewSession::of(session(&ann));
+    assert!(change(opened, change_of_hers, "first", "second").await.is_some());
+    let late = sign_in(proven("first")).await;
+    assert!(matches!(late, Err(StoreError::NoSuchUser)), "{late:?}");
+    let left = opened.store.list_sessions(Some(ann.id), None, 9).await.unwrap();
+    assert_eq!(left.len(), 1, "only the one that the change opened");
+    assert!(sign_in(proven("second")).await.is_ok());
+    assert!(
+        sign_in(NewSession::of(session(&ann))).await.is_ok(),
+        "where no password was proven, none is asked for"
+    );
+}
+
 pub async fn of_two_changes_of_a_password_one_wins(opened: &Opened) {
     for round in 0..10 {
         let ann = with_password(opened, &format!("ann{round}")).await;

@@ -73,7 +73,8 @@ impl Desk {
     }
 
     async fn attempt(&self, login: &str, password: &str, origin: Origin) -> Result<User, SignInError> {
-        self.accounts.sign_in(login, password.to_owned().into(), origin).await
+        let proven = self.accounts.sign_in(login, password.to_owned().into(), origin).await;
+        proven.map(|proven| proven.user)
     }
 
     /// A wrong password is looked at.
