@@ -64,6 +64,7 @@ async fn in_and_out(sessions: &Arc<Sessions>, user: User) {
         user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.0".to_owned()),
         address: [127, 0, 0, 1].into(),
         replaces: None,
+        proven: None,
     };
     let opened = sessions.open(login).await.expect("a session");
     let event = Event::new(sessions.now(), EventKind::LoggedOut, "bench");

@@ -50,7 +50,7 @@ pub(super) fn settings() -> Settings {
         },
         idle_timeout: Duration::from_hours(12),
         lifetime: Duration::from_hours(7 * 24),
-        remember_lifetime: Duration::from_hours(30 * 24),
+        remember_lifetime: Some(Duration::from_hours(30 * 24)),
         max_per_user: None,
         when_full: WhenFull::EndOldest,
         rolling: true,
@@ -114,6 +114,7 @@ async fn sign_in(bench: &Bench) -> Vec<String> {
             user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.0".to_owned()),
             address: [127, 0, 0, 1].into(),
             replaces: None,
+            proven: None,
         };
         let opened = sessions.open(login).await.expect("a session");
         cookies.push(format!("portcullis={}", opened.cookie_value.expose_secret()));

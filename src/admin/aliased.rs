@@ -60,7 +60,9 @@ impl Admin {
                 self.refused(exchange, None, "wrong_token").await;
                 return Ok(None);
             }
-            Err(ThrottleError::Throttled { retry_after }) => return Err(Refusal::Throttled(retry_after.as_secs().max(1))),
+            Err(ThrottleError::Throttled { retry_after }) => {
+                return Err(Refusal::Throttled(retry_after.as_secs().max(1)));
+            }
             Err(ThrottleError::Store(error)) => return Err(error.into()),
         }
         self.was_let_in(exchange).await?;

@@ -299,7 +299,11 @@ fn what_the_document_says_to_write_is_a_good_configuration() {
     let blocks: Vec<&str> = document.split("```toml\n").skip(1).collect();
     assert!(blocks.len() >= 4, "{}", blocks.len());
     for block in blocks {
-        let block = block.split("```").next().unwrap().replace("file:front-end-admin.token", TOKEN);
+        let block = block
+            .split("```")
+            .next()
+            .unwrap()
+            .replace("file:front-end-admin.token", TOKEN);
         let whole = format!("{}{block}", crate::config_settings::WHOLE);
         let loaded = crate::config_settings::load_with(&whole, &[]);
         let loaded = loaded.unwrap_or_else(|problems| panic!("{block}:\n{problems}"));
