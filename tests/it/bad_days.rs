@@ -328,7 +328,7 @@ async fn a_full_disk_refuses_what_it_cannot_keep_and_says_why_in_the_log() {
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert!(refused.value("retry-after").is_some() && refused.values("set-cookie").is_empty());
     // The attempt is counted first, and that was not possible.
-    gateway.wait_for_log("a log-in could not be checked");
+    gateway.wait_for_log("disk I/O error");
     let log = gateway.log();
     // `ulimit` fails a write where a disk that is full fails it with another number; both are told.
     assert!(

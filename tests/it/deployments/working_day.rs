@@ -172,13 +172,13 @@ async fn administrators_see_statistics_and_store_settings_and_nobody_else() {
     let mut browser = place.browser(&gateway).await;
     let answer = browser.get("/api/admin/session-stats").await;
     assert_eq!(answer.status, 401);
-    assert_eq!(answer.json()["error"], "Not authenticated");
+    assert_eq!(answer.json()["error"], "Admin authentication required");
     for _ in 0..3 {
         place.signed_in(&gateway).await;
     }
     place.expire_all();
     let mut ada = place.signed_in(&gateway).await;
-    assert_eq!(ada.get("/api/admin/session-stats").await.status, 403);
+    assert_eq!(ada.get("/api/admin/session-stats").await.status, 401);
     browser.sign_in("root").await;
     let answer = browser.get("/api/admin/session-stats").await;
     assert_eq!(answer.status, 200, "{}", answer.text());

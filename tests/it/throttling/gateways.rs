@@ -86,7 +86,7 @@ async fn an_account_is_throttled_by_every_name_and_everybody_is_told_when_to_com
         assert_eq!(
             problem["error"],
             format!(
-                "There were too many attempts. Please try again in {} minutes.",
+                "There were too many attempts to sign in. Please try again in {} minutes.",
                 wait.div_ceil(60)
             )
         );
