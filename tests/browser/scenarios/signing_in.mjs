@@ -51,8 +51,9 @@ export async function the_cookie_is_out_of_reach_of_scripts_and_lasts_as_long_as
   await short.signIn();
   await long.signIn({ remember: true });
   const now = Date.now() / 1000;
+  // Until it has lain idle for half a day, or to its very end.
   for (const [visitor, days] of [
-    [short, 7],
+    [short, 0.5],
     [long, 30],
   ]) {
     const { value, expires, ...rest } = await visitor.sessionCookie();
