@@ -43,14 +43,14 @@ pub enum Attempt<'a> {
     Password {
         /// Whose.
         user: &'a User,
-        /// The name as it was given, in [`canonical`] spelling.
+        /// The name as it was given, in `canonical` spelling.
         login: &'a str,
         /// From where.
         origin: &'a Origin,
     },
     /// A password for a name that is nobody's: counted like the others, so that nobody learns who is a user.
     Nobody {
-        /// As [`canonical`] spells it. Kept as a keyed hash: it may be a mistyped password.
+        /// As `canonical` spells it. Kept as a keyed hash: it may be a mistyped password.
         login: &'a str,
         /// From where.
         origin: &'a Origin,
