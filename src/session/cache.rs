@@ -14,6 +14,7 @@ use crate::model::Digest;
 use crate::model::UserState;
 use crate::store::Store;
 use crate::telemetry::Metrics;
+use futures_util::FutureExt;
 use prometheus_client::metrics::counter::Counter;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -188,6 +189,12 @@ impl Cache {
     /// The last answer that found this session, believed or not.
     pub(super) async fn at_hand(&self, digest: &Digest) -> Option<Arc<Entry>> {
         self.entries.get(digest).await
+    }
+
+    /// Gives back the memory of an entry that is never believed again: people who come and go would fill it for as long as
+    /// the longest grace. What cannot be done at once, moka does later (it keeps interrupted calls) or its age does.
+    pub(super) fn drop_entry(&self, digest: &Digest) {
+        let _ = self.entries.invalidate(digest).now_or_never();
     }
 
     /// Remembers an answer.

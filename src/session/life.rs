@@ -280,6 +280,7 @@ impl Cache {
     pub(super) fn is_over(&self, digest: &Digest, why: StreamEnd) {
         self.stripes.forget(digest);
         self.streams.end(digest, why);
+        self.drop_entry(digest);
     }
 }
 

@@ -149,6 +149,18 @@ async fn what_was_ended_is_refused_at_once_at_both_levels_whoever_ends_it() {
 }
 
 #[tokio::test]
+async fn the_memory_of_what_was_ended_is_given_back_at_once() {
+    let bench = Bench::new();
+    for _ in 0..10 {
+        let (_, digest) = bench.open("anna").await;
+        bench.sessions.end(Which::Digest(digest), logout()).await.unwrap();
+    }
+    let (value, _) = bench.open("anna").await;
+    assert_eq!(bench.sessions.cache.size().await, 1);
+    assert!(is_live(&ask(&bench.local(), &value).await, "anna"));
+}
+
+#[tokio::test]
 async fn an_end_that_was_not_heard_is_an_error_and_nothing_cached_is_believed() {
     let ways: [fn(Digest) -> Which; 3] = [Which::Digest, |_| Which::User(user("anna").id), |_| Which::All];
     for way in ways {
