@@ -13,13 +13,13 @@ pub struct Origin {
     pub browsers: Vec<KnownBrowser>,
 }
 
-/// A browser in which users signed in before, as a cookie proved it.
+/// A browser in which a user signed in before, as a cookie proved it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownBrowser {
-    /// Which one; a new one at every log-in.
-    pub id: [u8; 16],
     /// Who signed in there.
-    pub users: Vec<UserId>,
+    pub user: UserId,
+    /// Which one, to this user; a new one at each of their log-ins, and never at somebody else's.
+    pub id: [u8; 16],
 }
 
 impl Origin {
@@ -30,7 +30,7 @@ impl Origin {
     }
 
     pub(super) fn browser_of(&self, user: UserId) -> Option<&KnownBrowser> {
-        self.browsers.iter().find(|browser| browser.users.contains(&user))
+        self.browsers.iter().find(|browser| browser.user == user)
     }
 
     pub(super) fn device(&self) -> Option<String> {

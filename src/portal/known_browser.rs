@@ -30,15 +30,47 @@ const PLAIN_COOKIE: &str = "portcullis-known";
 const ID: usize = 16;
 const TIME: usize = 8;
 const USER: usize = 16;
+const ENTRY: usize = USER + ID + TIME;
 const TAG: usize = 32;
 
 /// The names of the cookie by which a browser is known. They concern nobody behind the gateway.
 pub(super) const NAMES: [&str; 2] = [SECURE_COOKIE, PLAIN_COOKIE];
 
-/// Knows browsers again in which somebody signed in: base64url of an id, the time, the keys of users, and an HMAC over
-/// them. It signs nobody in; attempts from such a browser are counted for themselves, and it is no new device.
+/// Knows browsers again in which somebody signed in: base64url of the key of each user, with an id and the time of their
+/// last log-in there, and an HMAC over all. It signs nobody in; attempts from such a browser are counted for themselves, and
+/// it is no new device.
 pub(super) struct KnownBrowsers {
     keys: Vec<Key>,
+}
+
+/// One user of a browser, and when they last signed in there, in seconds.
+struct Known {
+    browser: KnownBrowser,
+    at: i64,
+}
+
+impl Known {
+    fn read(entry: &[u8; ENTRY]) -> Option<Self> {
+        let (user, rest) = entry.split_first_chunk::<USER>()?;
+        let (id, at) = rest.split_first_chunk::<ID>()?;
+        Some(Self {
+            browser: KnownBrowser {
+                user: UserId(Uuid::from_bytes(*user)),
+                id: *id,
+            },
+            at: i64::from_be_bytes(at.try_into().ok()?),
+        })
+    }
+
+    fn write(&self) -> Vec<u8> {
+        let KnownBrowser { user, id } = &self.browser;
+        [&user.0.as_bytes()[..], &id[..], &self.at.to_be_bytes()[..]].concat()
+    }
+
+    fn is_timely(&self, now: Timestamp) -> bool {
+        let at = Timestamp::from_micros(self.at.saturating_mul(1_000_000));
+        at <= now.plus(SKEW) && now.since(at) <= LIFE
+    }
 }
 
 impl KnownBrowsers {
@@ -51,12 +83,15 @@ impl KnownBrowsers {
     pub(super) fn read(&self, exchange: &Exchange, now: Timestamp) -> Vec<KnownBrowser> {
         cookie_values(&exchange.headers, cookie_name(exchange))
             .take(MOST_COOKIES)
-            .filter_map(|value| self.check(value, now))
+            .filter_map(|value| self.check(value))
+            .flatten()
+            .filter(|known| known.is_timely(now))
+            .map(|known| known.browser)
             .collect()
     }
 
-    fn check(&self, value: &[u8], now: Timestamp) -> Option<KnownBrowser> {
-        const LONGEST: usize = (ID + TIME + MOST_USERS * USER + TAG).div_ceil(3) * 4;
+    fn check(&self, value: &[u8]) -> Option<Vec<Known>> {
+        const LONGEST: usize = (MOST_USERS * ENTRY + TAG).div_ceil(3) * 4;
         if value.len() > LONGEST {
             return None;
         }
@@ -65,30 +100,29 @@ impl KnownBrowsers {
         if !self.keys.iter().any(|key| hmac::verify(key, said, tag).is_ok()) {
             return None;
         }
-        let (id, rest) = said.split_first_chunk::<ID>()?;
-        let (issued, users) = rest.split_first_chunk::<TIME>()?;
-        let at = Timestamp::from_micros(i64::from_be_bytes(*issued).saturating_mul(1_000_000));
-        let timely = at <= now.plus(SKEW) && now.since(at) <= LIFE;
-        let (users, rest) = users.as_chunks::<USER>();
-        let users: Vec<UserId> = users.iter().map(|user| UserId(Uuid::from_bytes(*user))).collect();
-        (timely && rest.is_empty()).then_some(KnownBrowser { id: *id, users })
+        let (entries, rest) = said.as_chunks::<ENTRY>();
+        rest.is_empty()
+            .then(|| entries.iter().filter_map(Known::read).collect())
     }
 
     /// The cookie by which the browser behind `exchange` is known from here on, to `user` and to who was known there
-    /// before; with a new id, so that nobody can follow a browser by it. `None` without randomness.
+    /// before. Only `user` gets a new id, so that nobody can follow them by it: attempts for the others are counted by
+    /// theirs, and a stranger's log-in in the same browser would begin that count anew. `None` without randomness.
     pub(super) fn cookie(&self, exchange: &Exchange, user: UserId, now: Timestamp) -> Option<HeaderValue> {
-        let mut users = vec![user];
-        for known in self.read(exchange, now).into_iter().flat_map(|browser| browser.users) {
-            if users.len() < MOST_USERS && !users.contains(&known) {
+        let mut id = [0; ID];
+        getrandom::fill(&mut id).ok()?;
+        let mut users = vec![Known {
+            browser: KnownBrowser { user, id },
+            at: now.as_seconds(),
+        }];
+        let values = cookie_values(&exchange.headers, cookie_name(exchange)).take(MOST_COOKIES);
+        for known in values.filter_map(|value| self.check(value)).flatten() {
+            let is_new = users.iter().all(|other| other.browser.user != known.browser.user);
+            if users.len() < MOST_USERS && is_new && known.is_timely(now) {
                 users.push(known);
             }
         }
-        let mut said = vec![0; ID];
-        getrandom::fill(&mut said).ok()?;
-        said.extend_from_slice(&now.as_seconds().to_be_bytes());
-        for user in users {
-            said.extend_from_slice(user.0.as_bytes());
-        }
+        let mut said: Vec<u8> = users.iter().flat_map(Known::write).collect();
         let tag = hmac::sign(self.keys.first()?, &said);
         said.extend_from_slice(tag.as_ref());
         let (name, value) = (cookie_name(exchange), URL_SAFE_NO_PAD.encode(&said));
@@ -151,6 +185,10 @@ mod tests {
         UserId(Uuid::from_u128(number))
     }
 
+    fn users(known: &[KnownBrowser]) -> Vec<UserId> {
+        known.iter().map(|browser| browser.user).collect()
+    }
+
     fn asking() -> Exchange {
         exchange(Method::POST, "/.portcullis/login")
     }
@@ -169,11 +207,27 @@ mod tests {
         assert!(browsers.read(&asking(), now()).is_empty());
         let first = browsers.cookie(&asking(), user(1), now()).unwrap();
         let known = browsers.read(&with(&first), now());
-        assert_eq!(known[0].users, [user(1)]);
-        let second = browsers.cookie(&with(&first), user(2), now()).unwrap();
-        let both = browsers.read(&with(&second), now());
-        assert_eq!(both[0].users, [user(2), user(1)]);
-        assert_ne!(both[0].id, known[0].id, "each log-in gives a new id");
+        assert_eq!(users(&known), [user(1)]);
+        let again = browsers.cookie(&with(&first), user(1), now()).unwrap();
+        let again = browsers.read(&with(&again), now());
+        assert_eq!(users(&again), [user(1)]);
+        assert_ne!(again[0].id, known[0].id, "each log-in gives a new id");
+    }
+
+    /// Attempts are counted by the id: whoever has an account could else begin the count of somebody else anew at will.
+    #[test]
+    fn a_log_in_changes_nothing_of_what_the_browser_is_to_others() {
+        let browsers = browsers(&[1]);
+        let first = browsers.cookie(&asking(), user(1), now()).unwrap();
+        let known = browsers.read(&with(&first), now());
+        let later = now().plus(LIFE);
+        let second = browsers.cookie(&with(&first), user(2), later).unwrap();
+        let both = browsers.read(&with(&second), later);
+        assert_eq!(users(&both), [user(2), user(1)]);
+        assert_eq!(both[1], known[0]);
+        assert_ne!(both[0].id, both[1].id);
+        let over = browsers.read(&with(&second), later.plus(Duration::from_secs(1)));
+        assert_eq!(users(&over), [user(2)], "nor does it make them known for longer");
     }
 
     #[test]
@@ -184,7 +238,7 @@ mod tests {
             request = with(&browsers.cookie(&request, user(number), now()).unwrap());
         }
         let known = browsers.read(&request, now());
-        assert_eq!(known[0].users, [user(3), user(5), user(4), user(2)]);
+        assert_eq!(users(&known), [user(3), user(5), user(4), user(2)]);
     }
 
     #[test]
@@ -246,13 +300,13 @@ mod tests {
             at in 0_usize..96, byte in any::<u8>(), value in proptest::collection::vec(any::<u8>(), 0..300)
         ) {
             let browsers = browsers(&[1]);
-            prop_assert!(browsers.check(&value, now()).is_none());
+            prop_assert!(browsers.check(&value).is_none());
             let cookie = browsers.cookie(&asking(), user(1), now()).unwrap();
             let text = cookie.to_str().unwrap();
             let mut altered = text["__Host-portcullis-known=".len()..].split(';').next().unwrap().as_bytes().to_vec();
             prop_assume!(altered[at] != byte);
             altered[at] = byte;
-            prop_assert!(browsers.check(&altered, now()).is_none());
+            prop_assert!(browsers.check(&altered).is_none());
         }
     }
 }

@@ -92,7 +92,7 @@ impl Portal {
     pub fn new(settings: Settings, sessions: Arc<Sessions>, accounts: Arc<Accounts>, metrics: Arc<Metrics>) -> Self {
         let forms = Forms::new(sessions.derived_keys("form"));
         let trips = Trips::new(sessions.derived_keys("trips"));
-        let browsers = KnownBrowsers::new(sessions.derived_keys("browser"));
+        let browsers = KnownBrowsers::new(sessions.derived_keys("known-browser"));
         let returns = ReturnRules::new(&settings.prefix, &settings.return_origins);
         let policy = pages::policy(returns.origins());
         Self {

@@ -251,10 +251,9 @@ async fn an_address_is_one_however_it_is_written_and_a_network_of_64_bits_is_one
 
 fn known(user: UserId, number: u8) -> Origin {
     Origin {
-        browsers: vec![KnownBrowser {
-            id: [number; 16],
-            users: vec![UserId(Uuid::from_u128(7)), user],
-        }],
+        browsers: [UserId(Uuid::from_u128(7)), user]
+            .map(|user| KnownBrowser { user, id: [number; 16] })
+            .to_vec(),
         ..origin("192.0.2.1")
     }
 }

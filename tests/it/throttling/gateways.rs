@@ -194,6 +194,30 @@ async fn instances_on_one_database_throttle_together() {
     assert_eq!(status(&two, USER, PASSWORD, "192.0.2.2").await, 200);
 }
 
+/// Whoever has an account and sits at somebody's browser has that browser's count, however often they sign in themselves.
+#[tokio::test]
+async fn a_log_in_of_ones_own_buys_no_further_guesses_at_others() {
+    let stage = stage_with(SLOW).await;
+    let gateway = &stage.gateway;
+    let added = gateway.command(&["user", "add", "mallory", "--password-stdin"], PASSWORD);
+    assert!(added.status.success());
+    let mut known = attempt(gateway, USER, PASSWORD, "192.0.2.1", &[])
+        .await
+        .cookie(KNOWN)
+        .expect("the browser is known from here on");
+    let mut guesses = 0;
+    for _ in 0..3 {
+        let line = format!("Cookie: {known}");
+        let own = attempt(gateway, "mallory", PASSWORD, "192.0.2.1", &[&line]).await;
+        known = own.cookie(KNOWN).expect("mallory is known there too");
+        let line = format!("Cookie: {known}");
+        while attempt(gateway, USER, "wrong", "192.0.2.1", &[&line]).await.status == 401 {
+            guesses += 1;
+        }
+    }
+    assert_eq!(guesses, 4, "as many as the browser has");
+}
+
 #[tokio::test]
 async fn a_browser_that_is_known_signs_in_while_strangers_try() {
     let stage = stage_with(SLOW).await;
