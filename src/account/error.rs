@@ -48,6 +48,12 @@ pub enum AccountError {
     /// A user name that could be an e-mail address.
     #[error("a user name that you choose yourself has no @; leave it out")]
     At,
+    /// A user name that stands for whoever runs an application.
+    #[error("{0:?} cannot be chosen: applications give this name to those who run them; choose another")]
+    Office(String),
+    /// A user name with a mark at its start or end.
+    #[error("a user name that you choose yourself begins and ends with a letter or a digit")]
+    Edge,
     /// Not an e-mail address.
     #[error(
         "an e-mail address has one @ with something on both sides, no spaces and none of , ; | < > \", and at most 254 bytes"

@@ -38,7 +38,7 @@ pub use edit::AccountEdit;
 pub use error::{AccountError, SignInError};
 pub use import::{ImportedAccount, ReadyAccount};
 pub use manage::NewAccount;
-pub use operators::{LINK_ACTOR, LINK_LIFE, PASS_LIFE};
+pub use operators::{HEADER_ACTOR, LINK_ACTOR, LINK_LIFE, PASS_LIFE, TOKEN_ACTOR};
 pub use origin::{KnownBrowser, Origin};
 pub use rate::{Rate, Rates};
 pub use register::Registration;

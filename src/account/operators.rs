@@ -20,6 +20,10 @@ pub const LINK_LIFE: Duration = Duration::from_mins(5);
 pub const PASS_LIFE: Duration = Duration::from_hours(8);
 /// Who acts by a link, in the audit log.
 pub const LINK_ACTOR: &str = "admin-link";
+/// Who acts by the token of the admin listener, in the audit log.
+pub const TOKEN_ACTOR: &str = "admin-token";
+/// Who acts by the token that an older front end sends, in the audit log.
+pub const HEADER_ACTOR: &str = "admin-token-user";
 
 const TOKEN: usize = 32;
 

@@ -1,13 +1,44 @@
 //! What a user's words may look like. They end in headers, lists and pages of other applications.
 
 use super::AccountError;
+use super::HEADER_ACTOR;
+use super::LINK_ACTOR;
+use super::TOKEN_ACTOR;
 use crate::model::Username;
 use unicode_security::GeneralSecurityProfile;
 use unicode_security::RestrictionLevel;
 use unicode_security::RestrictionLevelDetection;
 
 /// Who acts in the audit log without being a user: nobody may be called so.
-const RESERVED: &[&str] = &["admin-token-user", "command", "system"];
+const RESERVED: &[&str] = &[HEADER_ACTOR, LINK_ACTOR, TOKEN_ACTOR, "command", "system"];
+/// What applications call whoever runs them, or nobody: many give the account of this name everything as soon as it is
+/// named to them, and these are not for visitors to take.
+const OFFICES: &[&str] = &[
+    "admin",
+    "administrator",
+    "anonymous",
+    "daemon",
+    "guest",
+    "hostmaster",
+    "moderator",
+    "nobody",
+    "none",
+    "null",
+    "operator",
+    "owner",
+    "portcullis",
+    "postmaster",
+    "registered",
+    "root",
+    "security",
+    "staff",
+    "superadmin",
+    "superuser",
+    "support",
+    "sysadmin",
+    "undefined",
+    "webmaster",
+];
 /// The group of users who registered themselves, and their only one.
 pub const REGISTERED: &str = "registered";
 /// Most groups of a user: a header holds them all.
@@ -26,11 +57,20 @@ pub(super) fn username(text: &str) -> Result<Username, AccountError> {
 }
 
 /// A user name that visitors may give themselves. One with an @ could be somebody's e-mail address, and applications that
-/// know people by their address would believe it.
+/// know people by their address would believe it. A mark at either end makes `ann.` of `ann`, and some applications cut it
+/// off again.
 pub(super) fn own_username(text: &str) -> Result<Username, AccountError> {
     let name = username(text)?;
     if name.as_str().contains('@') {
         return Err(AccountError::At);
+    }
+    if OFFICES.contains(&name.as_str()) {
+        return Err(AccountError::Office(name.to_string()));
+    }
+    let is_letter = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = name.as_str().as_bytes();
+    if !is_letter(bytes.first()) || !is_letter(bytes.last()) {
+        return Err(AccountError::Edge);
     }
     Ok(name)
 }
@@ -186,7 +226,7 @@ mod tests {
 
     #[test]
     fn nobody_is_called_like_an_actor_of_the_audit_log() {
-        for reserved in ["command", "system", " admin-token-user "] {
+        for reserved in ["command", "system", " admin-token-user ", "admin-token", "admin-link"] {
             assert!(
                 matches!(username(reserved), Err(AccountError::Reserved(_))),
                 "{reserved}"
@@ -197,5 +237,20 @@ mod tests {
         assert!(matches!(own_username("ann@example.com"), Err(AccountError::At)));
         assert!(matches!(own_username("system"), Err(AccountError::Reserved(_))));
         assert!(own_username("ann.b_c+d-e").is_ok());
+    }
+
+    #[test]
+    fn visitors_give_themselves_no_name_that_applications_obey_and_none_with_a_mark_at_its_end() {
+        for office in ["admin", "root", "administrator", " postmaster ", "portcullis"] {
+            assert!(matches!(own_username(office), Err(AccountError::Office(_))), "{office}");
+            assert!(username(office).is_ok(), "an operator may: {office}");
+        }
+        for edged in [
+            "ann.", ".ann", "-ann", "ann-", "_ann", "ann_", "+ann", "ann+", ".", "--",
+        ] {
+            assert!(matches!(own_username(edged), Err(AccountError::Edge)), "{edged}");
+        }
+        assert!(own_username("a").is_ok() && own_username("7.of-9").is_ok());
+        assert!(super::OFFICES.is_sorted());
     }
 }

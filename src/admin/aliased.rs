@@ -4,6 +4,7 @@ use super::Admin;
 use super::Members;
 use super::caller::Caller;
 use super::refusal::Refusal;
+use crate::account::HEADER_ACTOR;
 use crate::account::ThrottleError;
 use crate::audit::Event;
 use crate::audit::EventKind;
@@ -15,8 +16,6 @@ use http::HeaderValue;
 
 /// The header that older administration pages send; the firewall keeps it from applications.
 const HEADER: &str = "x-admin-token";
-/// Whoever came by the token, as the audit log calls them.
-const ACTOR: &str = "admin-token-user";
 
 impl Members {
     /// Who asks by an alias. One who names a token is judged by it alone.
@@ -67,7 +66,7 @@ impl Admin {
         }
         self.was_let_in(exchange).await?;
         Ok(Some(Caller {
-            actor: ACTOR.to_owned(),
+            actor: HEADER_ACTOR.to_owned(),
             member: None,
         }))
     }
@@ -80,7 +79,7 @@ impl Admin {
         }
         let event = Event {
             address: Some(exchange.address),
-            ..Event::new(now, EventKind::AdminTokenUsed, ACTOR)
+            ..Event::new(now, EventKind::AdminTokenUsed, HEADER_ACTOR)
         };
         Ok(self.log.record(event).await?)
     }

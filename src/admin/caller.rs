@@ -3,6 +3,7 @@
 use super::Admin;
 use super::refusal::Refusal;
 use crate::account::LINK_ACTOR;
+use crate::account::TOKEN_ACTOR;
 use crate::audit::Event;
 use crate::audit::EventKind;
 use crate::model::Digest;
@@ -111,7 +112,7 @@ impl Admin {
                 let is_right = || given.is_some_and(|given| token.is(given));
                 if self.accounts.throttle().check_token(exchange.address, is_right).await? {
                     return Ok(Caller {
-                        actor: "admin-token".to_owned(),
+                        actor: TOKEN_ACTOR.to_owned(),
                         member: None,
                     });
                 }

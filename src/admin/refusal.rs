@@ -173,6 +173,8 @@ impl From<AccountError> for Refusal {
             AccountError::Username(_)
             | AccountError::Reserved(_)
             | AccountError::At
+            | AccountError::Office(_)
+            | AccountError::Edge
             | AccountError::Email
             | AccountError::Name
             | AccountError::NameDelimiter

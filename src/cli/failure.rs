@@ -41,6 +41,8 @@ fn is_wrong(error: &anyhow::Error) -> bool {
         AccountError::Username(_)
         | AccountError::Reserved(_)
         | AccountError::At
+        | AccountError::Office(_)
+        | AccountError::Edge
         | AccountError::Email
         | AccountError::Name
         | AccountError::NameDelimiter

@@ -117,6 +117,8 @@ impl Refused {
             AccountError::Username(_)
             | AccountError::Reserved(_)
             | AccountError::At
+            | AccountError::Office(_)
+            | AccountError::Edge
             | AccountError::Email
             | AccountError::Name
             | AccountError::NameDelimiter
