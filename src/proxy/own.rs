@@ -231,21 +231,20 @@ pub(super) fn redirect(
 }
 
 /// An answer that says nothing of its own privacy is the user's own: no cache in between may give it to another. How long it
-/// is fresh (`max-age`, `Expires`) says nothing of whom it is for (RFC 9111, 3).
+/// is fresh (`max-age`, `Expires`) says nothing of whom it is for (RFC 9111, 3), and neither does `no-store` beside
+/// `must-understand`, which caches that understand the status pass over (5.2.2.3).
 pub(super) fn keep_private(headers: &mut HeaderMap) {
-    const SAID: [&[u8]; 4] = [b"private", b"no-store", b"public", b"s-maxage"];
-    let mut directives = headers
-        .get_all(CACHE_CONTROL)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-        .map(|directive| {
-            directive
-                .split(|byte| *byte == b'=')
-                .next()
-                .unwrap_or_default()
-                .trim_ascii()
-        });
-    if !directives.any(|name| SAID.iter().any(|said| name.eq_ignore_ascii_case(said))) {
+    let (mut is_said, mut is_kept_nowhere, mut is_understood) = (false, false, false);
+    for line in headers.get_all(CACHE_CONTROL) {
+        for directive in line.as_bytes().split(|byte| *byte == b',') {
+            let name = directive.split(|byte| *byte == b'=').next().unwrap_or_default();
+            let is = |word: &[u8]| name.trim_ascii().eq_ignore_ascii_case(word);
+            is_said |= is(b"private") || is(b"public") || is(b"s-maxage");
+            is_kept_nowhere |= is(b"no-store");
+            is_understood |= is(b"must-understand");
+        }
+    }
+    if !is_said && (is_understood || !is_kept_nowhere) {
         headers.append(CACHE_CONTROL, HeaderValue::from_static("private"));
     }
 }
@@ -258,4 +257,40 @@ pub(super) fn without_body(answer: Response<Outgoing>) -> Response<Outgoing> {
         answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CACHE_CONTROL, HeaderMap, keep_private};
+
+    #[test]
+    fn an_answer_is_made_private_unless_it_says_whom_it_is_for() {
+        let lines = |control: &str| {
+            let mut headers = HeaderMap::new();
+            if !control.is_empty() {
+                headers.insert(CACHE_CONTROL, control.parse().unwrap());
+            }
+            keep_private(&mut headers);
+            headers.get_all(CACHE_CONTROL).iter().any(|line| line == "private")
+        };
+        for silent in [
+            "",
+            "max-age=60",
+            "no-cache",
+            "max-age=60, must-understand, no-store",
+            "No-Store , Must-Understand",
+        ] {
+            assert!(lines(silent), "{silent}");
+        }
+        for said in [
+            "no-store",
+            "PUBLIC, max-age=60",
+            "s-maxage=9",
+            "private=\"x\"",
+            "private, max-age=1",
+            "must-understand, no-store, public",
+        ] {
+            assert!(!lines(said), "{said}");
+        }
+    }
 }

@@ -40,7 +40,8 @@ impl Owed {
 }
 
 /// Whether an answer may carry somebody's cookie: only one that no shared cache may keep (RFC 9111, 3). `private="x"`
-/// keeps only that header from it. Headers for one kind of cache override `Cache-Control` there (RFC 9213, Surrogate,
+/// keeps only that header from it, and a cache that understands the status passes over `no-store` beside
+/// `must-understand` (RFC 9111, 5.2.2.3). Headers for one kind of cache override `Cache-Control` there (RFC 9213, Surrogate,
 /// nginx). A 304 would write its headers over those of a kept answer.
 fn may_carry(status: StatusCode, headers: &HeaderMap) -> bool {
     if status.is_informational() || status == StatusCode::NOT_MODIFIED {
@@ -50,8 +51,12 @@ fn may_carry(status: StatusCode, headers: &HeaderMap) -> bool {
         let name = name.as_str();
         name.ends_with("-cache-control") || matches!(name, "surrogate-control" | "x-accel-expires" | "edge-control")
     });
-    let mut is_private = false;
+    let (mut is_private, mut is_kept_nowhere, mut is_understood) = (false, false, false);
     for line in headers.get_all(CACHE_CONTROL) {
+        // What stands within quotation marks is somebody's value and no directive; commas may stand there as well.
+        if line.as_bytes().contains(&b'"') {
+            return false;
+        }
         for directive in line.as_bytes().split(|byte| *byte == b',') {
             let directive = directive.trim_ascii();
             let is = |word: &[u8]| directive.eq_ignore_ascii_case(word);
@@ -63,10 +68,12 @@ fn may_carry(status: StatusCode, headers: &HeaderMap) -> bool {
             if starts(b"public") || starts(b"s-maxage") {
                 return false;
             }
-            is_private |= is(b"private") || is(b"no-store");
+            is_private |= is(b"private");
+            is_kept_nowhere |= is(b"no-store");
+            is_understood |= starts(b"must-understand");
         }
     }
-    is_private && !overridden
+    (is_private || is_kept_nowhere && !is_understood) && !overridden
 }
 
 #[cfg(test)]
@@ -93,6 +100,7 @@ mod tests {
             "Private, max-age=60",
             "max-age=0,no-store",
             "max-age=5 , PRIVATE",
+            "no-store, must-understand, private",
         ] {
             assert!(control(value), "{value}");
         }
@@ -107,6 +115,9 @@ mod tests {
             "private=\"set-cookie\"",
             "privatex",
             "no-store=1",
+            "max-age=600, must-understand, no-store",
+            "no-store, Must-Understand",
+            "max-age=60, x=\"a, private, b\"",
         ] {
             assert!(!control(value), "{value}");
         }

@@ -134,6 +134,7 @@ fn cached(word: &str) -> Reply {
     let (status, control) = match word {
         "public" => (200, "public, max-age=60"),
         "shared" => (200, "s-maxage=60"),
+        "understood" => (200, "max-age=60, no-store, must-understand"),
         "304" => (304, "private"),
         "private" => (200, "private"),
         _ => return hello(),
@@ -185,6 +186,7 @@ async fn a_browser_gets_its_cookie_anew_with_answers_that_no_shared_cache_keeps(
         "/cached/public",
         "/cached/shared",
         "/cached/plain",
+        "/cached/understood",
         "/public",
         "/304",
         "/shared",
