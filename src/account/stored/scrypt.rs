@@ -8,6 +8,8 @@ const MOST_BLOCKS: u64 = 2 * 1024 * 1024;
 /// Most N · r · p: two seconds of a core.
 const MOST_WORK: u64 = 4 * 1024 * 1024;
 const MOST_LANES: u64 = 16;
+/// Most r; eight is usual. What is mixed first and last takes 128 · r · p bytes besides.
+const MOST_WIDTH: u64 = 256;
 /// Lengths of output that are in use. Any other was cut: the start of a longer output is the whole of a shorter one.
 const PHC_OUTPUTS: &[usize] = &[32, 64];
 const OUTPUTS: &[usize] = &[64];
@@ -66,9 +68,9 @@ impl Scrypt {
         }
         let blocks = size.saturating_mul(r);
         let work = blocks.saturating_mul(p);
-        if blocks > MOST_BLOCKS || p > MOST_LANES || work > MOST_WORK {
+        if blocks > MOST_BLOCKS || r > MOST_WIDTH || p > MOST_LANES || work > MOST_WORK {
             return Err(HashError::TooDear(
-                "scrypt with more than 256 MiB of memory, 16 lanes, or an N·r·p of more than 4,194,304",
+                "scrypt with more than 256 MiB of memory, an r above 256, 16 lanes, or an N·r·p of more than 4,194,304",
             ));
         }
         let log_size = u8::try_from(size.trailing_zeros()).map_err(|_| HashError::Damaged)?;
