@@ -1,13 +1,17 @@
 //! `sync`: a page that was offline says that it is back, and hears how things stand.
 
 use super::Portal;
-use super::desk::{Objection, json};
+use super::desk::{Objection, json, problem};
+use super::error_page::ErrorPage;
 use super::fields::{Body, FieldsError, from_json};
 use super::visitor::{SessionFacts, UserFacts};
 use crate::model::Timestamp;
 use crate::session::Identified;
+use crate::session::Naming;
 use crate::web::Answer;
 use crate::web::Exchange;
+use http::StatusCode;
+use std::time::Duration;
 
 /// Most bytes of a device's name.
 const MAX_NAME: usize = 128;
@@ -65,10 +69,14 @@ impl Portal {
         let mut known = self.identify(exchange).await;
         if let (Identified::Live(live), Some(name)) = (&known, &device) {
             let named = self.sessions.name_device(&live.entry, name, exchange.address).await;
-            if let Err(error) = named {
-                tracing::warn!(request.id = %exchange.request_id, error = &error as &dyn std::error::Error,
-                    "a device's name was not stored");
-                return self.cannot_ask(exchange);
+            match named {
+                Ok(Naming::Named) => {}
+                Ok(Naming::TooSoon(wait)) => return self.named_too_often(exchange, wait),
+                Err(error) => {
+                    tracing::warn!(request.id = %exchange.request_id, error = &error as &dyn std::error::Error,
+                        "a device's name was not stored");
+                    return self.cannot_ask(exchange);
+                }
             }
             known = self.identify(exchange).await;
         }
@@ -82,6 +90,16 @@ impl Portal {
             server_time: self.sessions.now(),
         };
         json(exchange, &synced)
+    }
+
+    /// 429: each name is written down.
+    fn named_too_often(&self, exchange: &Exchange, wait: Duration) -> Answer {
+        let page = ErrorPage {
+            sentence: "This device was given several names within a minute; send the one that it has, or wait.",
+            retry_after: Some(u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1)),
+            ..self.error(exchange, StatusCode::TOO_MANY_REQUESTS)
+        };
+        problem(exchange, "too-many-names", &page)
     }
 }
 

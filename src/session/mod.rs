@@ -49,6 +49,7 @@ pub use crate::store::SweepScope;
 pub use crate::store::Which;
 pub use activity::Renewal;
 pub use cookie::{CookieSettings, SameSite, Secure};
+pub use device::Naming;
 pub use entry::Entry;
 pub use figures::{
     DayCount, DeviceCount, Figures, LogIns, NetworkCount, ReasonCount, SessionCounts, SweepRun, UserCount, figures,
@@ -69,6 +70,7 @@ use activity::Activity;
 use cache::Cache;
 use cache::Rules;
 use choice::Conflicts;
+use device::Namings;
 use secrecy::SecretSlice;
 use secrecy::SecretString;
 use std::net::IpAddr;
@@ -195,6 +197,7 @@ pub struct Sessions {
     tokens: Tokens,
     cache: Arc<Cache>,
     conflicts: Conflicts,
+    namings: Namings,
 }
 
 impl Sessions {
@@ -234,6 +237,7 @@ impl Sessions {
             tokens: Tokens::new(&settings.secrets, &settings.cookie.token_prefix),
             cache: Arc::new(cache),
             conflicts: Conflicts::default(),
+            namings: Namings::default(),
             settings,
         })
     }
