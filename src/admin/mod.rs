@@ -9,7 +9,7 @@
 //! What must always hold: nobody is let in without the token, a link that was made for them, or a fresh log-in of a member; a page in an operator's
 //! browser cannot read this by pointing a name of its own at us (DNS rebinding), nor change anything through a member's
 //! cookie; what was not stored is not reported as done; `healthz` waits for nothing; what the API does and what
-//! [`openapi`] says come from one table. A dropped future loses its answer only.
+//! its `OpenAPI` document says come from one table. A dropped future loses its answer only.
 
 mod aliased;
 mod api;
@@ -27,7 +27,6 @@ mod schema;
 mod stats;
 
 pub use caller::COOKIES;
-pub use openapi::document as openapi;
 pub use stats::StoreFacts;
 
 use crate::account::Accounts;

@@ -156,6 +156,7 @@ fn log() -> Value {
             "address": or_null(&text()),
             "reason": or_null(&text()),
             "device": or_null(&text()),
+            "successor": or_null(&reference("Uuid")),
         })),
         "EventList": list_of("Event"),
         "Ban": object(&json!({

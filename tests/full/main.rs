@@ -3,6 +3,8 @@
 
 mod browser;
 mod load;
+mod openapi;
+mod python;
 mod radicale;
 #[path = "../it/support/mod.rs"]
 mod support;

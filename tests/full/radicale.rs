@@ -1,9 +1,9 @@
 //! Radicale, a calendar server that nobody here wrote, behind the gateway and unchanged: `auth type = http_x_remote_user`.
 
+use crate::python;
 use crate::support::client::{Client, Response};
 use crate::support::gateway::Gateway;
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ impl Radicale {
             storage.display()
         );
         std::fs::write(&config, text).unwrap();
-        let child = Command::new(python())
+        let child = Command::new(python::program("python"))
             .args(["-m", "radicale", "--config", config.to_str().unwrap()])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -57,18 +57,6 @@ impl Drop for Radicale {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// The Python environment that `./test --full` prepares.
-fn python() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = root.join("tests/.cache/venv/bin/python");
-    assert!(
-        python.exists(),
-        "no Python environment with Radicale at {}: run ./test --full, which makes it",
-        python.display()
-    );
-    python
 }
 
 fn gateway(radicale: &Radicale) -> Gateway {

@@ -8,6 +8,7 @@ mod users;
 
 pub(super) use sweep::Sweeping;
 
+use super::API;
 use super::Admin;
 use super::ask::Query;
 use super::ask::body;
@@ -17,6 +18,7 @@ use super::endpoint::Act;
 use super::endpoint::Endpoint;
 use super::endpoint::Operation;
 use super::openapi;
+use super::openapi::Proof;
 use super::refusal::Refusal;
 use crate::web::Answer;
 use crate::web::Exchange;
@@ -123,8 +125,17 @@ impl Admin {
             Act::Reload => Err(Refusal::NotYet(
                 "This version cannot read its configuration anew; restart the gateway, sessions stay",
             )),
-            Act::Document => Ok(ask.json(&openapi::document(ask.base))),
+            Act::Document => Ok(ask.json(&self.describe(ask))),
         }
+    }
+
+    fn describe(&self, ask: &Ask<'_>) -> serde_json::Value {
+        let proof = if ask.base == API {
+            Proof::Token
+        } else {
+            Proof::Session(&self.sessions.cookie().name)
+        };
+        openapi::document(ask.base, proof)
     }
 
     /// One page of `items`, of which one more than `limit` was asked for.

@@ -76,6 +76,9 @@ impl Item {
 
 impl Admin {
     pub(super) async fn list_sessions(&self, ask: &Ask<'_>) -> Result<Answer, Refusal> {
+        // Before the user is looked for: a wrong question is wrong whoever it asks about.
+        ask.query.limit()?;
+        self.place(ask)?;
         let user = match ask.query.username("user")? {
             None => None,
             Some(name) => match self.accounts.find(name.as_str()).await? {

@@ -86,6 +86,7 @@ async fn a_forged_page_token_is_400() {
         "/api/users?after=user1&search=user".to_owned(),
         "/api/users?after=&search=user".to_owned(),
         format!("/api/sessions?after={token}"),
+        format!("/api/sessions?user=nobody&after={token}"),
         format!("/api/audit?after={token}"),
         format!("/api/sessions?after={}", "A".repeat(4000)),
     ] {
