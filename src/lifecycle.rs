@@ -49,14 +49,14 @@ pub struct Lifecycle {
 impl Lifecycle {
     /// Stops in stages on SIGTERM or SIGINT, on a failure, or when `draining` is cancelled; a second signal, a quarter of
     /// a second later or more, ends at once.
-    /// The stages end early when `hard` is cancelled.
+    /// The stages end early when `hard` is cancelled. `settings` are asked for as the stop begins.
     ///
     /// # Errors
     /// The signals cannot be caught.
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn stop_on_signals(&self, settings: Settings) -> io::Result<()> {
+    pub fn stop_on_signals(&self, settings: impl Fn() -> Settings + Send + 'static) -> io::Result<()> {
         let mut signals = Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -68,6 +68,7 @@ impl Lifecycle {
                 () = this.draining.cancelled() => {}
                 () = this.hard.cancelled() => {}
             }
+            let settings = settings();
             tokio::select! {
                 () = this.stop_in_stages(&settings) => {}
                 () = signals.again() => {
@@ -188,7 +189,7 @@ mod tests {
     #[tokio::test]
     async fn a_stop_goes_through_its_stages_in_order() {
         let lifecycle = Lifecycle::default();
-        lifecycle.stop_on_signals(settings()).unwrap();
+        lifecycle.stop_on_signals(settings).unwrap();
         let begun = Instant::now();
         lifecycle.draining.cancel();
         lifecycle.soft.cancelled().await;
@@ -210,7 +211,7 @@ mod tests {
                 drain_delay: Duration::from_hours(1),
                 ..settings()
             };
-            lifecycle.stop_on_signals(patient).unwrap();
+            lifecycle.stop_on_signals(move || patient.clone()).unwrap();
             lifecycle.spawn("a task", async move {
                 tokio::task::yield_now().await;
                 assert!(!panics, "this task must panic");
@@ -228,7 +229,7 @@ mod tests {
             drain_delay: Duration::from_hours(1),
             ..settings()
         };
-        lifecycle.stop_on_signals(patient).unwrap();
+        lifecycle.stop_on_signals(move || patient.clone()).unwrap();
         let soft = lifecycle.soft.clone();
         lifecycle.spawn("a task", async move { soft.cancelled().await });
         lifecycle.tasks.close();

@@ -120,6 +120,19 @@ impl Accounts {
         })
     }
 
+    /// The same users by other settings; the threads that hash are the same. `keys` and `now` as in [`Accounts::keyed`].
+    #[must_use]
+    pub fn successor(&self, settings: Settings, keys: &[hmac::Key], now: Now) -> Arc<Self> {
+        let throttle = Throttle::new(Arc::clone(&self.store), settings.rates, keys, now, self.clock.clone());
+        Arc::new(Self {
+            store: Arc::clone(&self.store),
+            hasher: Arc::clone(&self.hasher),
+            throttle: Arc::new(throttle),
+            settings,
+            clock: self.clock.clone(),
+        })
+    }
+
     /// Counts attempts of every kind.
     #[must_use]
     pub fn throttle(&self) -> &Throttle {

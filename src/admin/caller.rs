@@ -40,7 +40,7 @@ const HOW: &str = "Send `Authorization: Bearer TOKEN` with the admin token, or o
                    `portcullis admin login-link`";
 const WRONG: &str = "This is not the admin token";
 const NO_TOKEN: &str = "No admin token is set: make one with `portcullis admin token`, set it as `token` under [admin] or \
-                        as PORTCULLIS_ADMIN_TOKEN, and restart; or open the page with `portcullis admin login-link`";
+                        as PORTCULLIS_ADMIN_TOKEN, and reload or restart; or open the page with `portcullis admin login-link`";
 
 /// Somebody who may ask.
 #[derive(Clone, Debug, PartialEq, Eq)]

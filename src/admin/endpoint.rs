@@ -329,14 +329,12 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         path: "/reload",
         operations: &[Operation {
             method: Verb::Post,
-            success: StatusCode::NO_CONTENT,
-            answer: None,
-            refusals: &[StatusCode::NOT_IMPLEMENTED],
+            refusals: &[CONFLICT, StatusCode::UNPROCESSABLE_ENTITY],
             ..get(
                 Act::Reload,
-                "Read the configuration anew; not available yet",
+                "Read the configuration anew; one that is refused changes nothing",
                 &[],
-                "User",
+                "Reload",
             )
         }],
     },

@@ -23,10 +23,12 @@ mod overview;
 mod page;
 mod page_token;
 mod refusal;
+mod reload;
 mod schema;
 mod stats;
 
 pub use caller::COOKIES;
+pub use reload::{NotReloaded, Reload, Reloaded, Reloading};
 pub use stats::StoreFacts;
 
 use crate::account::Accounts;
@@ -88,6 +90,8 @@ pub struct Parts {
     pub accounts: Arc<Accounts>,
     /// The audit log.
     pub log: Arc<Log>,
+    /// Reads the configuration anew.
+    pub reload: Arc<dyn Reload>,
     /// How the store is set up.
     pub store: StoreFacts,
     /// The portal's prefix, as in `/.portcullis`.
@@ -103,6 +107,7 @@ pub struct Admin {
     sessions: Arc<Sessions>,
     accounts: Arc<Accounts>,
     log: Arc<Log>,
+    reload: Arc<dyn Reload>,
     prefix: String,
     tokens: PageTokens,
     /// For forms of the page.
@@ -132,6 +137,7 @@ impl Admin {
             sessions: parts.sessions,
             accounts: parts.accounts,
             log: parts.log,
+            reload: parts.reload,
             prefix: parts.prefix,
             audited: Audited::default(),
             let_in: Audited::default(),

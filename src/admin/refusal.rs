@@ -38,8 +38,8 @@ pub(super) enum Refusal {
     MediaType,
     /// The path is known, the method is not; these are.
     Method(String),
-    /// Not built yet.
-    NotYet(&'static str),
+    /// The configuration that was to be read anew is not valid; its problems.
+    BadConfiguration(Vec<serde_json::Value>),
     /// Too many wrong tokens came from there; so many seconds must pass.
     Throttled(u64),
     /// Too many passwords are being hashed.
@@ -60,7 +60,7 @@ impl Refusal {
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NotYet(_) => StatusCode::NOT_IMPLEMENTED,
+            Self::BadConfiguration(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -78,7 +78,7 @@ impl Refusal {
             Self::Conflict(_) => "conflict",
             Self::MediaType => "unsupported-media-type",
             Self::Method(_) => "method-not-allowed",
-            Self::NotYet(_) => "not-available",
+            Self::BadConfiguration(_) => "invalid-configuration",
             Self::Throttled(_) => "throttled",
             Self::Busy => "busy",
             Self::Unavailable => "unavailable",
@@ -88,13 +88,14 @@ impl Refusal {
     pub(super) fn text(&self) -> &str {
         match self {
             Self::Invalid(text) | Self::Conflict(text) => text,
-            Self::Unauthenticated(text) | Self::Absent(text) | Self::NotYet(text) => text,
+            Self::Unauthenticated(text) | Self::Absent(text) => text,
             Self::StepUp(_) => "This needs a fresh log-in: sign in again, then repeat it",
             Self::SignIn(_) => "Not authenticated",
             Self::AdminNeeded(_) => "Admin authentication required",
             Self::NotEncrypted => "The token must not travel over plain http; nothing was looked at",
             Self::NotMember => "This is open to members of the administrators' group only",
             Self::Foreign => "The request must come from a page of this site: Origin or Sec-Fetch-Site has to say so",
+            Self::BadConfiguration(_) => "The configuration is not valid; the one before runs on",
             Self::MediaType => "The body must be application/json, and not compressed",
             Self::Method(_) => "This method is not allowed here",
             Self::Throttled(_) => "Too many wrong tokens came from this address; wait, or lift its ban by command",
@@ -108,6 +109,9 @@ impl Refusal {
         let mut problem = Problem::new(self.status(), self.slug(), self.text(), id);
         if let Self::StepUp(login) | Self::SignIn(login) | Self::AdminNeeded(login) = &self {
             problem.login_url = Some(login.clone());
+        }
+        if let Self::BadConfiguration(problems) = &self {
+            problem.problems.clone_from(problems);
         }
         let mut answer = problem.into_answer(id);
         let headers = answer.headers_mut();

@@ -77,6 +77,22 @@ fn texts() -> Value {
             "request_id": { "type": "string", "pattern": "^[0-9a-f]{32}$" },
             "error": text(),
             "login_url": text(),
+            "problems": { "type": "array", "items": reference("ConfigProblem") },
+        })),
+        "ConfigProblem": input(&["severity", "key", "message"], &json!({
+            "severity": { "type": "string", "enum": ["error", "warning"] },
+            "key": text(),
+            "message": text(),
+            "hint": or_null(&text()),
+            "file": or_null(&text()),
+            "line": or_null(&count()),
+            "column": or_null(&count()),
+            "from": or_null(&text()),
+        })),
+        "Reload": object(&json!({
+            "state": { "type": "string", "enum": ["applied"] },
+            "pending": { "type": "array", "items": text() },
+            "warnings": { "type": "array", "items": reference("ConfigProblem") },
         })),
     })
 }

@@ -1,55 +1,60 @@
-//! Composition root: settings in, running system out. The only file that knows every room.
+//! Composition root: settings in, running system out. The only room that knows every other.
+//!
+//! It joins rooms and decides nothing about requests. `start` builds everything from a configuration once; `snapshot` is
+//! what a configuration makes of the rooms, and `reload` exchanges it while the gateway runs; `doorman` hands requests to
+//! the newest one on each core.
+//!
+//! Called by the command line.
+//!
+//! What must always hold: a configuration takes effect whole or not at all, but for keys that are named as waiting for a
+//! restart; a request ends by what it began with; connections, streams and sessions outlive the exchange. A dropped
+//! [`start`] runs nothing; a dropped [`Running::wait`] leaves everything running.
 
+mod doorman;
+mod follow;
+mod pending;
 mod places;
+mod ready;
+mod reload;
+mod snapshot;
+
+pub use ready::name_store;
+pub use reload::Reread;
 
 use crate::account::Accounts;
-use crate::admin;
-use crate::admin::Admin;
-use crate::admin::Readiness;
-use crate::audit::Log;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::lifecycle::Lifecycle;
 use crate::net;
 use crate::net::Bound;
-use crate::net::Handler;
 use crate::net::Workers;
-use crate::portal;
-use crate::portal::Portal;
-use crate::proxy;
-use crate::proxy::Core;
-use crate::proxy::Outgoing;
-use crate::proxy::Shared;
-use crate::proxy::Surroundings;
 use crate::session;
 use crate::session::Sessions;
-use crate::store;
-use crate::store::Role;
 use crate::store::Store;
-use crate::store::StoreError;
-use crate::telemetry::AccessLog;
 use crate::telemetry::Metrics;
-use crate::web::Arrival;
-use crate::web::Desk;
 use anyhow::Context;
-use http::Request;
-use http::Response;
-use hyper::body::Incoming;
+use doorman::Cores;
+use follow::by_newest;
 use places::admin_hosts;
 use places::https_port;
 use places::local_ca;
 use places::log_start;
 use places::store_facts;
 use places::urls;
+use ready::Ready;
+use ready::open_store;
+use reload::Reloader;
+use snapshot::Permanent;
+use snapshot::Snapshot;
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::sync::watch;
 
-/// How often a database that was not there at start is tried again.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// The most that writing the last access lines may take.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// A gateway that accepts requests.
 pub struct Running {
@@ -63,54 +68,16 @@ pub struct Running {
     pub accounts: Arc<Accounts>,
     lifecycle: Lifecycle,
     workers: Workers,
-    sessions: Arc<Sessions>,
-    store: Arc<dyn Store>,
-    /// The most that writing the last activity may take at the end.
-    last_words: Duration,
+    reloader: Arc<Reloader>,
 }
 
-/// Ready once the store was reached and migrated, until the drain begins. A database that fails later does not make an
-/// instance unready: cached sessions go on, and taking every instance away at once would help nobody.
-struct Ready {
-    prepared: AtomicBool,
-    lifecycle: Lifecycle,
-}
-
-impl Readiness for Ready {
-    fn ready(&self) -> Result<(), &'static str> {
-        if self.lifecycle.draining.is_cancelled() {
-            return Err("draining");
-        }
-        if self.prepared.load(Ordering::Acquire) {
-            Ok(())
-        } else {
-            Err("the database has not been reached yet")
-        }
-    }
-}
-
-/// Joins [`net`] and [`proxy`], which do not know each other.
-struct Doorman(Rc<Core>);
-
-impl Handler for Doorman {
-    type Body = Outgoing;
-
-    fn handle(
-        self: Rc<Self>,
-        request: Request<Incoming>,
-        arrival: Arrival,
-    ) -> impl Future<Output = Response<Outgoing>> + 'static {
-        // On the heap at once: between here and its last poll, hyper and the runtime move a request's future up to six times.
-        Box::pin(proxy::handle(Rc::clone(&self.0), request, arrival))
-    }
-}
-
-/// Starts everything on the current (control) runtime.
+/// Starts everything on the current (control) runtime. `reread` reads the configuration again, on SIGHUP and when it is
+/// asked for; without it nothing can be reloaded.
 ///
 /// # Errors
 /// An address that is taken, a certificate that cannot be used, a database that must be there and is not, a schema that
 /// is too new. Nothing runs then.
-pub async fn start(mut config: Config) -> anyhow::Result<Running> {
+pub async fn start(mut config: Config, reread: Option<Reread>) -> anyhow::Result<Running> {
     let clock = Clock::system();
     let lifecycle = Lifecycle::default();
     let metrics = Arc::new(Metrics::new());
@@ -126,40 +93,76 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
         .await
         .map_err(|error| name_store(error, &config.store))?;
     let sessions = start_sessions(&config, &store, &clock, &metrics, &lifecycle);
-    let (keys, time) = (sessions.derived_keys("throttle"), Arc::clone(&sessions));
-    let now = Arc::new(move || time.now());
-    let accounts = Accounts::keyed(Arc::clone(&store), config.account.clone(), clock.clone(), &keys, now);
-    let log = Log::new(Arc::clone(&store), config.audit.clone());
-    keep_log(&log, &lifecycle);
-    // Before anybody is told that it is ready: who hears that may stop it at once.
-    lifecycle
-        .stop_on_signals(config.life.clone())
-        .context("cannot wait for signals")?;
     log_start(&config, &bound, store.as_ref());
-    let running = Running {
-        listeners: urls(&bound, false),
-        admin_url: urls(&bound, true).into_iter().next(),
-        ca: local_ca(&config),
-        accounts: Arc::clone(&accounts),
-        sessions: Arc::clone(&sessions),
-        last_words: config.store.call_timeout,
-        workers: start_workers(
-            config,
-            bound,
-            &lifecycle,
-            &metrics,
-            Rooms {
-                sessions,
-                accounts,
-                log,
-                ready,
-                clock,
-            },
-        )?,
-        lifecycle,
+    let permanent = Permanent {
+        lifecycle: lifecycle.clone(),
+        store_facts: store_facts(&config.store),
+        admin_hosts: admin_hosts(&bound),
+        cores: config.net.workers,
+        control: tokio::runtime::Handle::current(),
+        id_seed: random()?,
+        bell: Arc::default(),
+        clock,
+        metrics,
         store,
+        ready,
     };
-    Ok(running)
+    let (started, port) = (config.clone(), https_port(&bound));
+    let first = Snapshot::first(&permanent, config, sessions, port)?;
+    run(permanent, bound, (started, first), reread)
+}
+
+/// Lets the first snapshot serve, and others follow it.
+fn run(
+    permanent: Permanent,
+    bound: Bound,
+    (started, first): (Config, Snapshot),
+    reread: Option<Reread>,
+) -> anyhow::Result<Running> {
+    let lifecycle = permanent.lifecycle.clone();
+    let first = Arc::new(first);
+    let (newest, snapshots) = watch::channel(Arc::clone(&first));
+    // Before anybody is told that it is ready: who hears that may stop it at once.
+    let life = snapshots.clone();
+    lifecycle
+        .stop_on_signals(move || life.borrow().config.life.clone())
+        .context("cannot wait for signals")?;
+    let cores = Cores::new(Arc::clone(&first.shared));
+    let (listeners, admin_url) = (urls(&bound, false), urls(&bound, true).into_iter().next());
+    let doors = Arc::clone(&cores);
+    let join = move |core| doors.join(core);
+    let workers = Workers::start(bound, &started.net, &lifecycle, &permanent.metrics, join)?;
+    keep_up(&snapshots, &lifecycle);
+    let bell = Arc::clone(&permanent.bell);
+    let reloader = Arc::new(Reloader {
+        network: workers.control(),
+        turn: tokio::sync::Mutex::default(),
+        files: Mutex::default(),
+        permanent,
+        reread,
+        started,
+        newest,
+        cores,
+    });
+    bell.belongs_to(&reloader);
+    if reloader.reread.is_some() {
+        reloader.reload_on_signal().context("cannot wait for signals")?;
+    }
+    Ok(Running {
+        listeners,
+        admin_url,
+        ca: local_ca(&first.config),
+        accounts: Arc::clone(&first.accounts),
+        lifecycle,
+        workers,
+        reloader,
+    })
+}
+
+fn random() -> anyhow::Result<u64> {
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).context("the operating system gives no randomness")?;
+    Ok(u64::from_ne_bytes(seed))
 }
 
 fn start_sessions(
@@ -178,157 +181,31 @@ fn start_sessions(
         config.proxy.longest_grace(),
     );
     lifecycle.spawn("session watch", Arc::clone(&sessions).watch(lifecycle.hard.clone()));
-    let (sweeping, stop) = (Arc::clone(&sessions), lifecycle.soft.clone());
-    lifecycle.spawn("sweep", async move { sweeping.sweep_regularly(stop).await });
     sessions
 }
 
-/// What the workers' handlers are built from.
-struct Rooms {
-    sessions: Arc<Sessions>,
-    accounts: Arc<Accounts>,
-    log: Arc<Log>,
-    ready: Arc<Ready>,
-    clock: Clock,
-}
-
-/// Cookies of ours besides the session's.
-fn own_cookies() -> Vec<String> {
-    let names = portal::cookie_names().into_iter().chain(admin::COOKIES);
-    names.map(str::to_owned).collect()
-}
-
-/// Forgets old audit events until the process stops.
-fn keep_log(log: &Arc<Log>, lifecycle: &Lifecycle) {
-    let (log, stop) = (Arc::clone(log), lifecycle.hard.clone());
+/// Work on what is kept: sweeping sessions, forgetting old audit events. By the newest configuration, until the stop.
+fn keep_up(snapshots: &watch::Receiver<Arc<Snapshot>>, lifecycle: &Lifecycle) {
+    let soft = lifecycle.soft.clone();
+    let sweeping = by_newest(snapshots.clone(), |config| config.session.sweep, {
+        let soft = soft.clone();
+        move |newest| {
+            let soft = soft.clone();
+            async move { newest.sessions.sweep_regularly(soft).await }
+        }
+    });
+    lifecycle.spawn("sweep", async move {
+        soft.run_until_cancelled(sweeping).await;
+    });
+    let hard = lifecycle.hard.clone();
+    let forgetting = by_newest(
+        snapshots.clone(),
+        |config| config.audit.clone(),
+        |newest| Arc::clone(&newest.log).keep(),
+    );
     lifecycle
         .tasks
-        .spawn(async move { stop.run_until_cancelled(log.keep()).await });
-}
-
-fn start_workers(
-    config: Config,
-    bound: Bound,
-    lifecycle: &Lifecycle,
-    metrics: &Arc<Metrics>,
-    rooms: Rooms,
-) -> anyhow::Result<Workers> {
-    let Rooms {
-        sessions,
-        accounts,
-        log,
-        ready,
-        clock,
-    } = rooms;
-    let portal = Portal::new(
-        config.portal.clone(),
-        Arc::clone(&sessions),
-        Arc::clone(&accounts),
-        Arc::clone(metrics),
-    );
-    let admin = Admin::new(admin::Parts {
-        settings: config.admin,
-        metrics: Arc::clone(metrics),
-        readiness: ready,
-        hosts: admin_hosts(&bound),
-        sessions: Arc::clone(&sessions),
-        accounts,
-        log,
-        store: store_facts(&config.store),
-        prefix: config.portal.prefix.clone(),
-    });
-    let access = AccessLog::new(
-        &config.telemetry,
-        move || clock.now().as_micros(),
-        metrics.access_lines_lost.clone(),
-    )
-    .context("cannot open the access log")?;
-    let around = Surroundings {
-        sessions,
-        portal: Arc::new(portal),
-        portal_settings: config.portal,
-        members: admin.members().map(|members| members as Arc<dyn Desk>),
-        admin,
-        metrics: Arc::clone(metrics),
-        access,
-        control: tokio::runtime::Handle::current(),
-        stop_streams: lifecycle.streams.clone(),
-        https_port: https_port(&bound),
-        own_cookies: own_cookies(),
-        cores: config.net.workers,
-    };
-    let mut seed = [0; 8];
-    getrandom::fill(&mut seed).context("the operating system gives no randomness")?;
-    let shared = Shared::new(config.proxy, config.session.cookie, around, u64::from_ne_bytes(seed));
-    let make = move |core: usize| Rc::new(Doorman(Core::new(Arc::clone(&shared), core)));
-    Ok(Workers::start(bound, &config.net, lifecycle, metrics, make)?)
-}
-
-/// Says of which database `error` is, where its own words do not.
-#[must_use]
-pub fn name_store(error: StoreError, settings: &store::Settings) -> anyhow::Error {
-    let nameless = !matches!(
-        error,
-        StoreError::Url(_) | StoreError::InUse(_) | StoreError::File { .. } | StoreError::Taken(_)
-    );
-    match store::describe(settings).filter(|_| nameless) {
-        Some(place) => {
-            let told = format!("{error} ({place})");
-            anyhow::Error::new(error).context(told)
-        }
-        None => error.into(),
-    }
-}
-
-async fn open_store(
-    settings: &store::Settings,
-    clock: &Clock,
-    ready: &Arc<Ready>,
-) -> Result<Arc<dyn Store>, StoreError> {
-    let store = store::open(settings, Role::Gateway, clock.clone()).await?;
-    prepare(&store, ready).await?;
-    Ok(store)
-}
-
-/// Waits for a database that could not be reached at start; requests are answered 503 until it is.
-async fn prepare(store: &Arc<dyn Store>, ready: &Arc<Ready>) -> Result<(), StoreError> {
-    match store.prepare().await {
-        Ok(()) => {
-            ready.prepared.store(true, Ordering::Release);
-            return Ok(());
-        }
-        Err(error @ (StoreError::Unreachable(_) | StoreError::TimedOut)) => tracing::warn!(
-            store.place = store.description(),
-            error = &error as &dyn std::error::Error,
-            "the database cannot be reached; not ready until it can"
-        ),
-        Err(error) => return Err(error),
-    }
-    let (store, ready) = (Arc::clone(store), Arc::clone(ready));
-    let lifecycle = ready.lifecycle.clone();
-    lifecycle.tasks.clone().spawn(async move {
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(TRY_AGAIN) => {}
-                () = lifecycle.soft.cancelled() => return,
-            }
-            match store.prepare().await {
-                Ok(()) => break,
-                Err(StoreError::Unreachable(_) | StoreError::TimedOut) => {}
-                Err(error) => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "the database was reached but cannot be used"
-                    );
-                    lifecycle.fail();
-                    return;
-                }
-            }
-        }
-        ready.prepared.store(true, Ordering::Release);
-        tracing::info!("the database was reached; ready");
-    });
-    Ok(())
+        .spawn(async move { hard.run_until_cancelled(forgetting).await });
 }
 
 impl Running {
@@ -340,21 +217,24 @@ impl Running {
         let Self {
             lifecycle,
             workers,
-            sessions,
-            store,
-            last_words,
+            reloader,
             ..
         } = self;
         let cut = workers.finished().await;
         lifecycle.hard.cancel();
         lifecycle.tasks.close();
         lifecycle.tasks.wait().await;
-        sessions.flush(last_words).await;
-        if let Err(error) = store.close().await {
+        let last = Arc::clone(&reloader.newest.borrow());
+        last.sessions.flush(reloader.started.store.call_timeout).await;
+        if let Err(error) = reloader.permanent.store.close().await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "the database's connections did not close in time"
             );
+        }
+        if let Some(access) = last.access.clone() {
+            // What cannot be written by then is lost, as anything that the disk does not take.
+            let _ = tokio::task::spawn_blocking(move || access.flush(LAST_LINES)).await;
         }
         tracing::info!(connections.cut = cut, "portcullis has stopped");
         anyhow::ensure!(

@@ -23,6 +23,7 @@ mod password;
 mod place;
 mod progress;
 mod quick;
+mod reload;
 mod run;
 mod secret;
 mod session;
@@ -45,6 +46,7 @@ enum Command {
     Demo(demo::Options),
     Run(run::Options),
     Check(check::Options),
+    Reload(reload::Options),
     #[command(subcommand)]
     Config(config::Command),
     Migrate(migrate::Options),
@@ -82,6 +84,7 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(options) => return wait_for(check::run(options)),
         Command::Config(command) => config::run(command),
         Command::Completions(options) => completions::run(&options),
+        Command::Reload(options) => wait_for(reload::run(options)),
         Command::Migrate(options) => wait_for(migrate::run(options)),
         Command::User(command) => wait_for(user::run(command)),
         Command::Session(command) => wait_for(session::run(command)),

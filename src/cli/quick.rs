@@ -105,7 +105,7 @@ pub(super) fn run(target: Target, options: &Front, as_json: bool) -> Result<Exit
         // Nothing in front of it has to notice that it is going away; a person who stops it should not wait.
         config.life.drain_delay = Duration::ZERO;
         telemetry::init(&config.telemetry, &config.log_level)?;
-        let running = app::start(config)
+        let running = app::start(config, None)
             .await
             .map_err(|error| advise(error, options.listen))?;
         let accounts = &running.accounts;

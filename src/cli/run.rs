@@ -11,6 +11,7 @@ use clap::{ArgGroup, Args};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Run the gateway, in front of one application or as a configuration file says
 #[derive(Args, Debug)]
@@ -39,8 +40,9 @@ pub(super) fn run(options: Options) -> Result<ExitCode> {
 fn run_file(file: &Path, as_json: bool) -> Result<ExitCode> {
     let config = place::load(file)?;
     telemetry::init(&config.telemetry, &config.log_level)?;
+    let file = file.to_owned();
     quick::on_control_runtime(async move {
-        let running = app::start(config).await?;
+        let running = app::start(config, Some(Arc::new(move || place::read(&file)))).await?;
         if as_json {
             output::json(&json!({ "listeners": running.listeners, "admin_url": running.admin_url }))?;
         }

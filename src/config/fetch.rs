@@ -48,8 +48,10 @@ impl Reader<'_> {
                 .map_err(|why| format!("the environment variable {name:?} {why}"))
         } else {
             let path = text.strip_prefix("file:").unwrap_or(text);
-            super::file::read_value(&self.folder_of(node).join(path))
-                .map_err(|why| format!("cannot read {path:?}: {why}"))
+            let file = self.folder_of(node).join(path);
+            let read = super::file::read_value(&file);
+            self.findings.files.push(file);
+            read.map_err(|why| format!("cannot read {path:?}: {why}"))
         };
         match fetched {
             Ok(value) => {

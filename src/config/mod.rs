@@ -125,6 +125,8 @@ pub struct Loaded {
     pub config: Config,
     /// What is likely not what was meant.
     pub warnings: Problems,
+    /// Every file that it was read from, certificates not among them.
+    pub files: Vec<PathBuf>,
     name: String,
     text: String,
     root: Section,
@@ -143,20 +145,22 @@ impl std::fmt::Debug for Loaded {
 /// Every problem there is; a TOML syntax error alone tells only itself. [`Problems::could_not_read`] tells a file that
 /// is not there from one that is wrong.
 pub fn load(sources: Sources) -> Result<Loaded, Problems> {
+    let mut findings = Findings::default();
     let (name, text, folder) = match sources.text {
         Text::Nothing => ("no file".to_owned(), String::new(), PathBuf::new()),
         Text::Given { name, text, folder } => (name, text, folder),
         Text::File(path) => {
             let name = path.display().to_string();
             let text = file::read_config(&path).map_err(|why| Problems::unreadable(&name, &why))?;
+            findings.files.push(path.clone());
             (name, text, path.parent().map(Path::to_path_buf).unwrap_or_default())
         }
     };
     let mut root = tree::parse(&text).map_err(|error| {
         let problem = Problem::error(Place::File(error.span), "", error.message);
-        Problems::new(&name, &text, vec![problem], &mask::suspicious(&text))
+        let problems = Problems::new(&name, &text, vec![problem], &mask::suspicious(&text));
+        problems.read_from(&findings.files)
     })?;
-    let mut findings = Findings::default();
     when::choose(&mut root, &sources.environment, &folder, &mut findings);
     environment::overlay(&mut root, &sources.environment, &mut findings);
     apply_options(&mut root, &sources.options);
@@ -167,7 +171,8 @@ pub fn load(sources: Sources) -> Result<Loaded, Problems> {
     };
     reader.complete(&mut root, keys::root(), "");
     let config = build::config(&root, &folder, &mut findings);
-    let found = Problems::new(&name, &text, findings.problems, &findings.hidden);
+    let files = findings.files;
+    let found = Problems::new(&name, &text, findings.problems, &findings.hidden).read_from(&files);
     if found
         .as_slice()
         .iter()
@@ -179,6 +184,7 @@ pub fn load(sources: Sources) -> Result<Loaded, Problems> {
     Ok(Loaded {
         config,
         warnings: found,
+        files,
         name,
         text,
         root,

@@ -5,6 +5,8 @@ use super::tree::Origin;
 use super::tree::Section;
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
+use std::path::PathBuf;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -94,6 +96,8 @@ impl Problem {
 pub(super) struct Findings {
     pub problems: Vec<Problem>,
     pub hidden: Vec<Range<usize>>,
+    /// Every file that a value was read from, or should have been.
+    pub files: Vec<PathBuf>,
 }
 
 impl Findings {
@@ -140,9 +144,16 @@ pub struct Problems {
     /// The file's text with everything secret blotted out.
     pub(super) text: String,
     pub(super) unreadable: bool,
+    pub(super) files: Vec<PathBuf>,
 }
 
 impl Problems {
+    /// Every file that was read, or should have been: what is wrong may be mended in any of them.
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
     /// Sorts findings by place and keeps what may be shown of the text.
     pub(super) fn new(name: &str, text: &str, mut list: Vec<Problem>, hidden: &[Range<usize>]) -> Self {
         list.sort_by_key(|problem| match &problem.place {
@@ -156,7 +167,13 @@ impl Problems {
             name: name.to_owned(),
             text: super::mask::blot(text, hidden),
             unreadable: false,
+            files: Vec::new(),
         }
+    }
+
+    pub(super) fn read_from(mut self, files: &[PathBuf]) -> Self {
+        self.files = files.to_vec();
+        self
     }
 
     /// The file could not be read at all.
@@ -167,6 +184,7 @@ impl Problems {
             name: name.to_owned(),
             text: String::new(),
             unreadable: true,
+            files: vec![Path::new(name).to_owned()],
         }
     }
 

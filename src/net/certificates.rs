@@ -2,6 +2,7 @@
 
 use super::CertificateFiles;
 use super::NetError;
+use aws_lc_rs::digest;
 use rustls::crypto::CryptoProvider;
 use rustls::server::ClientHello;
 use rustls::server::ResolvesServerCert;
@@ -25,6 +26,8 @@ pub(super) struct Certificates {
     first: Arc<CertifiedKey>,
     /// When the first of them to end does, in seconds since 1970.
     pub expiry: i64,
+    /// SHA-256 of every chain and key, in their order.
+    pub fingerprint: Vec<u8>,
 }
 
 /// What is read from a leaf.
@@ -45,19 +48,24 @@ impl Certificates {
         now: OffsetDateTime,
     ) -> Result<Option<Self>, NetError> {
         let mut loaded: Option<Self> = None;
+        let mut seen = digest::Context::new(&digest::SHA256);
         for one in files {
-            let (key, leaf) = load(one, provider)?;
+            let (key, leaf) = load(one, provider, &mut seen)?;
             warn_of_dates(&one.chain, &leaf, now);
             let certificates = loaded.get_or_insert_with(|| Self {
                 by_name: HashMap::new(),
                 first: Arc::clone(&key),
                 expiry: leaf.not_after,
+                fingerprint: Vec::new(),
             });
             certificates.expiry = certificates.expiry.min(leaf.not_after);
             for name in leaf.names {
                 // Of two certificates for one name, the one named first is shown.
                 certificates.by_name.entry(name).or_insert_with(|| Arc::clone(&key));
             }
+        }
+        if let Some(loaded) = &mut loaded {
+            loaded.fingerprint = seen.finish().as_ref().to_vec();
         }
         Ok(loaded)
     }
@@ -86,10 +94,17 @@ pub(super) fn unusable(path: &Path, what: impl Into<String>) -> NetError {
     }
 }
 
-fn load(files: &CertificateFiles, provider: &CryptoProvider) -> Result<(Arc<CertifiedKey>, Leaf), NetError> {
+fn load(
+    files: &CertificateFiles,
+    provider: &CryptoProvider,
+    seen: &mut digest::Context,
+) -> Result<(Arc<CertifiedKey>, Leaf), NetError> {
     let chain = CertificateDer::pem_file_iter(&files.chain)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| unusable(&files.chain, describe(&error, "certificate")))?;
+    for one in &chain {
+        seen.update(one);
+    }
     let Some(leaf) = chain.first() else {
         return Err(unusable(
             &files.chain,
@@ -99,6 +114,7 @@ fn load(files: &CertificateFiles, provider: &CryptoProvider) -> Result<(Arc<Cert
     let leaf = read_leaf(leaf).ok_or_else(|| unusable(&files.chain, "its first certificate is damaged"))?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .map_err(|error| unusable(&files.key, describe(&error, "private key")))?;
+    seen.update(key.secret_der());
     let key = provider.key_provider.load_private_key(key).map_err(|_| {
         unusable(
             &files.key,

@@ -51,13 +51,14 @@ enum Opened {
 /// Serves one connection to its end. Dropping it cuts the connection.
 pub(super) async fn serve<H: Handler>(accepted: Accepted, core: Rc<Core<H>>) {
     // Both boxed: an idle connection should not keep room for a handshake, nor for the other protocol.
-    let opening = Box::pin(open(accepted, &core.limits));
+    let manner = core.manner();
+    let opening = Box::pin(open(accepted, &manner.limits));
     match opening.await {
         Ok((Opened::Tls(stream), peer)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
-            Box::pin(http2::serve(stream, peer, core)).await;
+            Box::pin(http2::serve(stream, peer, core, &manner)).await;
         }
-        Ok((Opened::Tls(stream), peer)) => http1::serve(stream, peer, core).await,
-        Ok((Opened::Plain(socket), peer)) => http1::serve(socket, peer, core).await,
+        Ok((Opened::Tls(stream), peer)) => http1::serve(stream, peer, core, manner).await,
+        Ok((Opened::Plain(socket), peer)) => http1::serve(socket, peer, core, manner).await,
         Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "a connection was not opened"),
     }
 }
@@ -78,7 +79,7 @@ async fn open(accepted: Accepted, limits: &Limits) -> Result<(Opened, Rc<Peer>),
         let (opened, server_name) = match &door.tls {
             None => (Opened::Plain(socket), None),
             Some(tls) => {
-                let acceptor = TlsAcceptor::from(Arc::clone(tls));
+                let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
                 let stream = acceptor.accept(socket).await.map_err(OpenError::Tls)?;
                 let server_name = stream.get_ref().1.server_name().map(str::to_ascii_lowercase);
                 (Opened::Tls(Box::new(stream)), server_name)

@@ -13,6 +13,7 @@ use super::notes::Special;
 use super::stop::Stopping;
 use super::watched::Watched;
 use super::workers::Core;
+use super::workers::Manner;
 use crate::web::Arrival;
 use crate::web::BoxError;
 use crate::web::Peer;
@@ -66,17 +67,17 @@ pub(super) fn builder(limits: &Limits) -> Builder {
 }
 
 /// Serves it to its end. Dropping it cuts the connection.
-pub(super) async fn serve<H, S>(stream: S, peer: Rc<Peer>, core: Rc<Core<H>>)
+pub(super) async fn serve<H, S>(stream: S, peer: Rc<Peer>, core: Rc<Core<H>>, manner: Rc<Manner>)
 where
     H: Handler,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let notes = Arc::new(Notes::new());
     let waits = Waits {
-        head: core.limits.head,
-        idle: core.limits.idle,
+        head: manner.limits.head,
+        idle: manner.limits.idle,
     };
-    let mut guard = HeadGuard::new(stream, Bounds::from(&core.limits), waits, Arc::clone(&notes));
+    let mut guard = HeadGuard::new(stream, Bounds::from(&manner.limits), waits, Arc::clone(&notes));
     let mut service = answering(Rc::clone(&core), peer, Arc::clone(&notes));
     let mut stopping = pin!(Stopping::new(&core.stop));
     loop {
@@ -86,7 +87,7 @@ where
             let _ = guard.shutdown().await;
             return;
         }
-        let mut connection = core
+        let mut connection = manner
             .http1
             .serve_connection(TokioIo::new(guard), service)
             .with_upgrades();

@@ -11,6 +11,7 @@ use super::streams::Advice;
 use super::streams::Streams;
 use super::watched::Watched;
 use super::workers::Core;
+use super::workers::Manner;
 use super::workers::spawn_contained;
 use crate::web::Arrival;
 use crate::web::Fault;
@@ -72,11 +73,16 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for StreamSpawner 
 }
 
 /// Serves it to its end. Dropping it cuts the connection with all its streams.
-pub(super) async fn serve<H: Handler>(stream: Box<TlsStream<Socket>>, peer: Rc<Peer>, core: Rc<Core<H>>) {
-    let (streams, tick) = Streams::new(core.limits.idle, core.limits.body_idle);
+pub(super) async fn serve<H: Handler>(
+    stream: Box<TlsStream<Socket>>,
+    peer: Rc<Peer>,
+    core: Rc<Core<H>>,
+    manner: &Manner,
+) {
+    let (streams, tick) = Streams::new(manner.limits.idle, manner.limits.body_idle);
     let handler = Rc::clone(&core.handler);
     let opened = Rc::clone(&streams);
-    let bounds = Bounds::from(&core.limits);
+    let bounds = Bounds::from(&manner.limits);
     let service = service_fn(move |request: Request<Incoming>| {
         let stream = opened.open();
         let fault = excess(&request, &bounds);
@@ -89,7 +95,8 @@ pub(super) async fn serve<H: Handler>(stream: Box<TlsStream<Socket>>, peer: Rc<P
         async move { Ok::<_, Infallible>(answer.await.map(|body| Watched { body, progress: stream })) }
     });
     let mut connection = pin!(
-        core.http2
+        manner
+            .http2
             .serve_connection(TokioIo::new(Coalesce::new(stream)), service)
     );
     let mut stopping = pin!(Stopping::new(&core.stop));

@@ -63,7 +63,7 @@ impl Drop for Lease {
 /// How many connections each address has. An IPv6 client owns at least a /64 and counts as one.
 #[derive(Debug)]
 pub(super) struct Seats {
-    each: usize,
+    each: AtomicUsize,
     taken: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -77,9 +77,14 @@ pub(super) struct Seat {
 impl Seats {
     pub fn new(each: usize) -> Arc<Self> {
         Arc::new(Self {
-            each,
+            each: AtomicUsize::new(each),
             taken: Mutex::default(),
         })
+    }
+
+    /// From here on each address has so many; who sits, stays.
+    pub fn resize(&self, each: usize) {
+        self.each.store(each, Ordering::Relaxed);
     }
 
     /// A seat for `address`; `None` when it has as many as it may.
@@ -87,7 +92,7 @@ impl Seats {
         let address = household(address);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.entry(address).or_default();
-        if *count >= self.each {
+        if *count >= self.each.load(Ordering::Relaxed) {
             return None;
         }
         *count += 1;

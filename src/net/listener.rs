@@ -8,6 +8,8 @@ use super::lease::Lease;
 use super::lease::Load;
 use super::lease::Seat;
 use super::lease::Seats;
+use super::tls::Tls;
+use super::workers::Order;
 use crate::web::ListenerFacts;
 use ipnet::IpNet;
 use prometheus_client::metrics::gauge::Gauge;
@@ -27,6 +29,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -76,7 +79,7 @@ fn hint(error: &io::Error, address: SocketAddr) -> &'static str {
 }
 
 /// Watches a bound listener from the current runtime.
-pub(super) fn watch(listener: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
+pub(super) fn watch_socket(listener: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
     #[expect(
         deprecated,
         reason = "the replacement is an unsafe function, because a type could lie about its descriptor; std's listener does not"
@@ -87,7 +90,7 @@ pub(super) fn watch(listener: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
 /// What every connection of one listener shares.
 pub(super) struct Door {
     pub facts: Arc<ListenerFacts>,
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<Tls>,
     pub gauge: Gauge,
     /// Networks that must speak the PROXY protocol here.
     pub proxy_protocol: Vec<IpNet>,
@@ -116,14 +119,15 @@ pub(super) struct Crowded;
 #[derive(Clone)]
 pub(super) struct Way {
     pub load: Arc<Load>,
-    pub sender: UnboundedSender<Accepted>,
+    pub sender: UnboundedSender<Order>,
 }
 
 /// Accepts on one address until the stop.
 pub(super) struct Acceptor {
     /// Registered only as a descriptor: the accepted socket must belong to the core that serves it.
     pub listener: AsyncFd<TcpListener>,
-    pub door: Arc<Door>,
+    /// What connections are accepted with; changed while it runs.
+    pub door: watch::Receiver<Arc<Door>>,
     /// Connections that may be open at once.
     pub permits: Arc<Semaphore>,
     /// Unbounded channels: the permits bound them.
@@ -156,7 +160,7 @@ impl Acceptor {
                         complained = Some(Instant::now());
                         tracing::error!(
                             error = &error as &dyn std::error::Error,
-                            listener.name = self.door.facts.name,
+                            listener.name = self.door.borrow().facts.name,
                             "cannot accept connections for now"
                         );
                     }
@@ -167,9 +171,10 @@ impl Acceptor {
     }
 
     fn hand_over(&self, tcp: std::net::TcpStream, address: SocketAddr, permit: OwnedSemaphorePermit) {
-        let seat = if self.door.must_speak_proxy_protocol(address.ip()) {
+        let door = Arc::clone(&self.door.borrow());
+        let seat = if door.must_speak_proxy_protocol(address.ip()) {
             None
-        } else if let Ok(seat) = self.door.seat(address.ip()) {
+        } else if let Ok(seat) = door.seat(address.ip()) {
             seat
         } else {
             tracing::debug!(client.address = %address.ip(), "too many connections from this address");
@@ -185,17 +190,16 @@ impl Acceptor {
         let Some(core) = self.cores.iter().min_by_key(|core| core.load.count()) else {
             return;
         };
-        let mut lease = Lease::new(Arc::clone(&core.load), self.door.gauge.clone(), permit);
+        let mut lease = Lease::new(Arc::clone(&core.load), door.gauge.clone(), permit);
         lease.take_seat(seat);
-        let door = Arc::clone(&self.door);
         if core
             .sender
-            .send(Accepted {
+            .send(Order::Serve(Accepted {
                 tcp,
                 address,
                 door,
                 lease,
-            })
+            }))
             .is_err()
         {
             tracing::error!("a core has gone; its connections are refused");

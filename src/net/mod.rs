@@ -5,7 +5,8 @@
 //! a request with a fault, which the [`Handler`] answers. Bodies that stop arriving are the handler's to time; answers
 //! that the client stops taking are timed here.
 //!
-//! `app` calls [`bind`], then [`Workers::start`] with a handler for each core, then waits for [`Workers::finished`].
+//! `app` calls [`bind`], then [`Workers::start`] with a handler for each core, changes certificates and limits by
+//! [`Workers::control`], and waits for [`Workers::finished`].
 //!
 //! Everything of a connection stays on one core. What a connection occupies is given back when its socket is dropped,
 //! wherever it went. Dropping [`Workers`] stops nothing; a handler's future is dropped when its client goes away.
@@ -13,6 +14,7 @@
 mod certificates;
 mod coalesce;
 mod connection;
+mod control;
 mod framing;
 mod head;
 mod head_guard;
@@ -31,6 +33,7 @@ mod tls;
 mod watched;
 mod workers;
 
+pub use control::{Control, Prepared};
 pub use local_ca::ca_path;
 pub use workers::Workers;
 

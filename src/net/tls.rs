@@ -22,6 +22,18 @@ pub(super) struct Tls {
     pub config: Arc<ServerConfig>,
     /// When the first certificate ends, in seconds since 1970.
     pub expiry: Option<i64>,
+    /// SHA-256 of the files it was made of.
+    files: Vec<u8>,
+}
+
+impl Tls {
+    /// `self`, or `before` where that shows the same certificates: its clients can go on with what they resumed.
+    pub fn or_unchanged(self, before: Option<&Self>) -> Self {
+        match before {
+            Some(before) if before.files == self.files => before.clone(),
+            _ => self,
+        }
+    }
 }
 
 /// Loads the certificates, making local ones where asked, and builds the configuration.
@@ -41,6 +53,7 @@ fn load_files(files: &[CertificateFiles], now: OffsetDateTime) -> Result<Tls, Ne
         return Err(unusable(Path::new(""), "a listener with TLS needs a certificate"));
     };
     let expiry = Some(certificates.expiry);
+    let files = certificates.fingerprint.clone();
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("the provider supports the default versions")
@@ -56,5 +69,6 @@ fn load_files(files: &[CertificateFiles], now: OffsetDateTime) -> Result<Tls, Ne
     Ok(Tls {
         config: Arc::new(config),
         expiry,
+        files,
     })
 }

@@ -7,21 +7,19 @@ use super::NetError;
 use super::Settings;
 use super::connection;
 use super::connection::Accepted;
+use super::control::Control;
 use super::http1;
 use super::http2;
 use super::lease::Load;
-use super::lease::Seats;
 use super::listener::Acceptor;
-use super::listener::Door;
 use super::listener::Way;
-use super::listener::watch;
+use super::listener::watch_socket;
 use super::stop::Stop;
 use crate::lifecycle::Lifecycle;
 use crate::telemetry::Metrics;
-use crate::web::ListenerFacts;
 use crate::web::Purpose;
-use crate::web::Scheme;
 use futures_util::FutureExt;
+use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::panic::AssertUnwindSafe;
@@ -44,16 +42,47 @@ const ADMIN_CONNECTIONS: usize = 256;
 /// What the connections of one core share.
 pub(super) struct Core<H> {
     pub handler: Rc<H>,
+    manner: RefCell<Rc<Manner>>,
+    pub stop: Stop,
+}
+
+impl<H> Core<H> {
+    /// How a connection that begins here is served, to its end.
+    pub fn manner(&self) -> Rc<Manner> {
+        Rc::clone(&self.manner.borrow())
+    }
+}
+
+/// How connections are served.
+pub(super) struct Manner {
     pub limits: Limits,
     pub http1: hyper::server::conn::http1::Builder,
     pub http2: hyper::server::conn::http2::Builder<http2::StreamSpawner>,
-    pub stop: Stop,
+}
+
+impl Manner {
+    fn of(limits: &Limits) -> Rc<Self> {
+        Rc::new(Self {
+            http1: http1::builder(limits),
+            http2: http2::builder(limits),
+            limits: limits.clone(),
+        })
+    }
+}
+
+/// What a core is told.
+pub(super) enum Order {
+    /// To serve a connection.
+    Serve(Accepted),
+    /// To serve those that come from here on within these limits; whoever waits for it is told.
+    Adopt(Arc<Limits>, oneshot::Sender<()>),
 }
 
 /// The workers of a running gateway.
 pub struct Workers {
     /// Each core's last word: connections that were still open when it ended.
     ended: Vec<oneshot::Receiver<usize>>,
+    control: Arc<Control>,
 }
 
 impl Workers {
@@ -69,7 +98,7 @@ impl Workers {
         bound: Bound,
         settings: &Settings,
         lifecycle: &Lifecycle,
-        metrics: &Metrics,
+        metrics: &Arc<Metrics>,
         make: impl Fn(usize) -> Rc<H> + Clone + Send + 'static,
     ) -> Result<Self, NetError> {
         let mut cores = Vec::new();
@@ -89,8 +118,17 @@ impl Workers {
             cores.push(Way { load, sender });
             ended.push(end);
         }
-        accept(bound, settings, lifecycle, metrics, &cores)?;
-        Ok(Self { ended })
+        let control = accept(bound, settings, lifecycle, metrics, &cores)?;
+        Ok(Self {
+            ended,
+            control: Arc::new(control),
+        })
+    }
+
+    /// What changes them while they run. It does not keep them running.
+    #[must_use]
+    pub fn control(&self) -> Arc<Control> {
+        Arc::clone(&self.control)
     }
 
     /// Waits until every connection has ended and the threads are gone. Returns how many connections were cut by the
@@ -108,47 +146,29 @@ fn accept(
     bound: Bound,
     settings: &Settings,
     lifecycle: &Lifecycle,
-    metrics: &Metrics,
+    metrics: &Arc<Metrics>,
     cores: &[Way],
-) -> Result<(), NetError> {
-    let limits = &settings.limits;
-    let permits = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+) -> Result<Control, NetError> {
+    let permits = Arc::new(Semaphore::new(settings.limits.connections.min(Semaphore::MAX_PERMITS)));
     let admin_permits = Arc::new(Semaphore::new(ADMIN_CONNECTIONS));
-    let seats = limits.connections_per_address.map(Seats::new);
-    for (((listener, address), socket), tls) in bound.listeners.into_iter().zip(bound.sockets).zip(bound.tls) {
-        let name = listener.address.to_string();
-        if let Some(expiry) = tls.as_ref().and_then(|tls| tls.expiry) {
-            metrics.certificate_expiry(&name).set(expiry);
-        }
-        let is_admin = listener.purpose == Purpose::Admin;
-        let door = Door {
-            gauge: metrics.connections(&name),
-            facts: Arc::new(ListenerFacts {
-                name,
-                purpose: listener.purpose,
-                scheme: if tls.is_some() { Scheme::Https } else { Scheme::Http },
-                public_port: listener.public_port.unwrap_or(address.port()),
-                hsts: listener.hsts,
-            }),
-            tls: tls.map(|tls| tls.config),
-            // Balancers stand in front of applications; an operator's probe speaks plain HTTP.
-            proxy_protocol: if is_admin {
-                Vec::new()
-            } else {
-                settings.proxy_protocol.clone()
-            },
-            seats: if is_admin { None } else { seats.clone() },
-        };
+    let Bound {
+        listeners,
+        sockets,
+        tls,
+    } = bound;
+    let (control, doors) = Control::new(listeners, tls, settings, cores, metrics);
+    for (socket, door) in sockets.into_iter().zip(doors) {
+        let is_admin = door.borrow().facts.purpose == Purpose::Admin;
         let acceptor = Acceptor {
-            listener: watch(socket).map_err(NetError::Accept)?,
-            door: Arc::new(door),
+            listener: watch_socket(socket).map_err(NetError::Accept)?,
+            door,
             permits: Arc::clone(if is_admin { &admin_permits } else { &permits }),
             cores: cores.to_vec(),
             stop: lifecycle.soft.clone(),
         };
         lifecycle.spawn("acceptor", acceptor.run());
     }
-    Ok(())
+    Ok(control)
 }
 
 struct Worker {
@@ -156,7 +176,7 @@ struct Worker {
     limits: Limits,
     lifecycle: Lifecycle,
     load: Arc<Load>,
-    receiver: UnboundedReceiver<Accepted>,
+    receiver: UnboundedReceiver<Order>,
 }
 
 impl Worker {
@@ -191,9 +211,7 @@ impl Worker {
     async fn run<H: Handler>(mut self, make: impl Fn(usize) -> Rc<H>) {
         let core = Rc::new(Core {
             handler: make(self.index),
-            http1: http1::builder(&self.limits),
-            http2: http2::builder(&self.limits),
-            limits: self.limits.clone(),
+            manner: RefCell::new(Manner::of(&self.limits)),
             stop: Stop::default(),
         });
         let hard = self.lifecycle.hard.clone();
@@ -205,8 +223,17 @@ impl Worker {
         });
         let serving = async {
             // The acceptors hold the senders and drop them at the stop.
-            while let Some(accepted) = self.receiver.recv().await {
-                spawn_contained("a connection was", connection::serve(accepted, Rc::clone(&core)));
+            while let Some(order) = self.receiver.recv().await {
+                match order {
+                    Order::Serve(accepted) => {
+                        spawn_contained("a connection was", connection::serve(accepted, Rc::clone(&core)));
+                    }
+                    Order::Adopt(limits, done) => {
+                        core.manner.replace(Manner::of(&limits));
+                        // Who gave the order may have stopped waiting.
+                        let _ = done.send(());
+                    }
+                }
             }
             while self.load.count() > 0 {
                 self.load.emptied.notified().await;

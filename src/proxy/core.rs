@@ -93,7 +93,8 @@ pub struct Core {
     shared: Arc<Shared>,
     sessions: Local,
     upstreams: Vec<Upstream>,
-    next_id: Cell<u64>,
+    /// Shared with the core that came before: no id is given twice.
+    next_id: Rc<Cell<u64>>,
     index: u64,
 }
 
@@ -144,25 +145,43 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// One core's view of the upstreams; `before` finds the one of the same name that came before.
+    fn upstreams<'a>(&self, before: impl Fn(&str) -> Option<&'a Upstream>) -> Vec<Upstream> {
+        let upstream = |settings: &super::UpstreamSettings| {
+            let most = settings.most_in_flight.div_ceil(self.around.cores.max(1));
+            let failed = Box::new(self.around.metrics.upstream(&settings.name));
+            Upstream::new(settings.clone(), most, failed, before(&settings.name))
+        };
+        self.settings.upstreams.iter().map(upstream).collect()
+    }
+}
+
 impl Core {
     /// The proxy on the core `index`. To be made on the thread that uses it.
     #[must_use]
     pub fn new(shared: Arc<Shared>, index: usize) -> Rc<Self> {
-        let upstream = |settings: &super::UpstreamSettings| {
-            let most = settings.most_in_flight.div_ceil(shared.around.cores.max(1));
-            Upstream::new(
-                settings.clone(),
-                most,
-                Box::new(shared.around.metrics.upstream(&settings.name)),
-            )
-        };
-        let upstreams = shared.settings.upstreams.iter().map(upstream).collect();
+        let upstreams = shared.upstreams(|_| None);
         let sessions = Local::new(Arc::clone(&shared.around.sessions));
         Rc::new(Self {
             sessions,
             upstreams,
-            next_id: Cell::new(0),
+            next_id: Rc::default(),
             index: index as u64,
+            shared,
+        })
+    }
+
+    /// The proxy on the same core by other rules. Requests that are under way keep those they began with; connections to
+    /// servers that both name are used on.
+    #[must_use]
+    pub fn successor(&self, shared: Arc<Shared>) -> Rc<Self> {
+        let before = |name: &str| self.upstreams.iter().find(|upstream| upstream.name() == name);
+        Rc::new(Self {
+            sessions: self.sessions.successor(Arc::clone(&shared.around.sessions)),
+            upstreams: shared.upstreams(before),
+            next_id: Rc::clone(&self.next_id),
+            index: self.index,
             shared,
         })
     }

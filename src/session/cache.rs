@@ -80,7 +80,7 @@ pub(super) struct Cache {
 }
 
 /// What the cache keeps to besides its own settings.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Rules {
     /// The longest outage grace of any route: aged answers are kept in memory that long.
     pub(super) longest_grace: Duration,
@@ -119,7 +119,7 @@ impl Cache {
             flights: Flights::new(&metrics),
             streams: Streams::new(),
             activity: rules.activity,
-            touches: Touches::new(most_waiting(settings.capacity), rules.activity.apart, &metrics),
+            touches: Touches::new(most_waiting(settings.capacity), &metrics),
             bound: AtomicU64::new(0),
             // Real time, only to give memory back: whether an entry is believed is judged on each hit.
             entries: moka::future::Cache::builder()

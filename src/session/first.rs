@@ -18,11 +18,13 @@ const SLOTS: usize = 65_536;
 /// Hits after which the shared counter is told: it is one cache line for all cores.
 const REPORT: u64 = 64;
 
+type Slots = Rc<RefCell<Vec<Option<Arc<Entry>>>>>;
+
 /// One core's first level in front of [`Sessions`]: a fixed, direct-mapped array, read without a lock. Each hit is
 /// checked like any cached answer (changes, age, ends), so it forgets as fast as the shared cache. Not `Send`.
 pub struct Local {
     shared: Arc<Sessions>,
-    slots: RefCell<Vec<Option<Arc<Entry>>>>,
+    slots: Slots,
     hits: Cell<u64>,
     counter: Counter,
     here: PhantomData<Rc<()>>,
@@ -32,14 +34,24 @@ impl Local {
     /// An empty first level.
     #[must_use]
     pub fn new(shared: Arc<Sessions>) -> Self {
+        Self::over(shared, Rc::default())
+    }
+
+    fn over(shared: Arc<Sessions>, slots: Slots) -> Self {
         let counter = shared.cache.metrics.cache_hit("first");
         Self {
             shared,
-            slots: RefCell::default(),
+            slots,
             hits: Cell::new(0),
             counter,
             here: PhantomData,
         }
+    }
+
+    /// The same first level in front of a successor of its sessions.
+    #[must_use]
+    pub fn successor(&self, shared: Arc<Sessions>) -> Self {
+        Self::over(shared, Rc::clone(&self.slots))
     }
 
     /// The sessions behind this first level.

@@ -196,8 +196,8 @@ pub struct Sessions {
     settings: Settings,
     tokens: Tokens,
     cache: Arc<Cache>,
-    conflicts: Conflicts,
-    namings: Namings,
+    conflicts: Arc<Conflicts>,
+    namings: Arc<Namings>,
 }
 
 impl Sessions {
@@ -236,10 +236,28 @@ impl Sessions {
         Arc::new(Self {
             tokens: Tokens::new(&settings.secrets, &settings.cookie.token_prefix),
             cache: Arc::new(cache),
-            conflicts: Conflicts::default(),
-            namings: Namings::default(),
+            conflicts: Arc::default(),
+            namings: Arc::default(),
             settings,
         })
+    }
+
+    /// The same sessions by other settings: store, cache, open streams and what waits to be written are one. Nothing of
+    /// this process changes before [`Sessions::take_over`].
+    #[must_use]
+    pub fn successor(&self, settings: Settings) -> Arc<Self> {
+        Arc::new(Self {
+            tokens: Tokens::new(&settings.secrets, &settings.cookie.token_prefix),
+            cache: Arc::clone(&self.cache),
+            conflicts: Arc::clone(&self.conflicts),
+            namings: Arc::clone(&self.namings),
+            settings,
+        })
+    }
+
+    /// Has what all share go by these settings: what activity does.
+    pub fn take_over(&self) {
+        self.cache.activity.adopt(&self.settings);
     }
 
     /// The cookie's rules.

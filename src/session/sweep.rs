@@ -19,7 +19,7 @@ const TURN: Duration = Duration::from_millis(100);
 const DAY: i64 = 86_400_000_000;
 
 /// When expired sessions are removed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SweepSettings {
     /// How often, give or take a tenth.
     pub interval: Duration,

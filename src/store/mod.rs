@@ -28,7 +28,7 @@ mod work;
 
 pub use error::StoreError;
 pub use managing::{Edited, EventFilter, EventHour, LogInTrait, Managing, Part, SessionFigures, UserEdit, Window};
-pub use open::{Role, describe, open};
+pub use open::{Role, describe, is_same, open};
 pub use passes::{Pass, Passes};
 pub use postgres::statements as postgres_statements;
 pub use records::{

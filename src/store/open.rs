@@ -54,3 +54,13 @@ pub fn describe(settings: &Settings) -> Option<String> {
         Place::Sqlite { path } => Some(sqlite::describe(path)),
     }
 }
+
+/// Whether both name the same data: the same server, database and schema whoever asks, or the same file.
+#[must_use]
+pub fn is_same(left: &Settings, right: &Settings) -> bool {
+    let whereabouts = |settings: &Settings| match &settings.place {
+        Place::Postgres { url, schema, .. } => postgres::whereabouts(url, schema, settings),
+        Place::Sqlite { path } => Some(sqlite::describe(path)),
+    };
+    whereabouts(left).is_some_and(|place| Some(place) == whereabouts(right))
+}

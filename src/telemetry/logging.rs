@@ -4,9 +4,12 @@ use super::json::JsonLines;
 use std::io;
 use std::io::IsTerminal;
 use std::io::Write;
+use std::sync::OnceLock;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Registry;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Why the log could not be set up.
@@ -28,8 +31,7 @@ pub enum LoggingError {
 /// # Errors
 /// See [`LoggingError`].
 pub fn init(settings: &Settings, level: &str) -> Result<(), LoggingError> {
-    let level = if level.is_empty() { "info" } else { level };
-    let filter = EnvFilter::try_new(level).map_err(|error| LoggingError::Level(level.to_owned(), error))?;
+    let (filter, handle) = reload::Layer::new(filter_of(level)?);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(Stderr)
         .log_internal_errors(false);
@@ -41,7 +43,39 @@ pub fn init(settings: &Settings, level: &str) -> Result<(), LoggingError> {
     } else {
         registry.with(lines.event_format(JsonLines)).try_init()
     };
-    done.map_err(LoggingError::Twice)
+    done.map_err(LoggingError::Twice)?;
+    // The log was set up by this call, so there is no handle yet.
+    let _ = FILTER.set(handle);
+    Ok(())
+}
+
+/// The filter of the one log that a process has.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// A level that was understood and does not count yet.
+pub struct Level(EnvFilter);
+
+impl Level {
+    /// Reads what [`init`] takes.
+    ///
+    /// # Errors
+    /// See [`LoggingError::Level`].
+    pub fn read(level: &str) -> Result<Self, LoggingError> {
+        filter_of(level).map(Self)
+    }
+
+    /// Lines are written by this level from here on; where [`init`] set up no log, nothing happens.
+    pub fn adopt(self) {
+        if let Some(filter) = FILTER.get() {
+            // Fails only where the log is gone.
+            let _ = filter.reload(self.0);
+        }
+    }
+}
+
+fn filter_of(level: &str) -> Result<EnvFilter, LoggingError> {
+    let level = if level.is_empty() { "info" } else { level };
+    EnvFilter::try_new(level).map_err(|error| LoggingError::Level(level.to_owned(), error))
 }
 
 impl Format {

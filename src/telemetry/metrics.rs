@@ -96,6 +96,8 @@ pub struct Metrics {
     pub cache_entries: Gauge,
     /// 1 while changes by other processes are seen, so that cached sessions may be believed for longer.
     pub feed_healthy: Gauge,
+    /// 1 when the configuration that was read last took effect, 0 when it was refused and the one before runs on.
+    pub config_reload_success: Gauge,
     /// Expired sessions that this process removed.
     pub swept_sessions: Counter,
     /// Access lines that could not be written.
@@ -138,6 +140,11 @@ impl Metrics {
             lookup_duration,
             cache_entries: add(all, "cache_entries", "Sessions in the shared cache"),
             feed_healthy: add(all, "feed_healthy", "Whether changes by other processes are seen"),
+            config_reload_success: add(
+                all,
+                "config_reload_success",
+                "Whether the configuration that was read last took effect",
+            ),
             swept_sessions: add(all, "swept_sessions", "Expired sessions removed"),
             access_lines_lost: add(all, "access_lines_lost", "Access lines that could not be written"),
             registry,
@@ -170,6 +177,8 @@ impl Metrics {
             drop(self.stream(kind));
         }
         drop(self.sessions("active"));
+        // What runs was read.
+        self.config_reload_success.set(1);
     }
 
     /// Handles of the route `name`.
@@ -315,6 +324,7 @@ mod tests {
             r#"portcullis_streams_open{kind="upgrade"} 0"#,
             r#"portcullis_logins_total{result="failed"} 0"#,
             r#"portcullis_touches_total{result="written"} 0"#,
+            "portcullis_config_reload_success 1",
             "portcullis_swept_sessions_total 0",
             r#"portcullis_certificate_expiry_timestamp_seconds{listener="a"} 0"#,
             r#"portcullis_build_info{version=""#,

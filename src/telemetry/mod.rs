@@ -22,7 +22,7 @@ mod route;
 pub use access::AccessLog;
 pub use chain::Chain;
 pub use line::AccessLine;
-pub use logging::{LoggingError, init};
+pub use logging::{Level, LoggingError, init};
 pub use metrics::{Metrics, UpstreamFailure};
 pub use open::Open;
 pub use quantile::Times;
@@ -31,7 +31,7 @@ pub use route::RouteMetrics;
 use std::path::PathBuf;
 
 /// What is written and where.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Form of the log on stderr.
     pub format: Format,

@@ -29,6 +29,9 @@ pub struct Problem {
     /// Where to sign in, on 401.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub login_url: Option<String>,
+    /// What is wrong, one by one, with a configuration.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<serde_json::Value>,
 }
 
 impl Problem {
@@ -42,6 +45,7 @@ impl Problem {
             request_id: request.to_string(),
             error: error.into(),
             login_url: None,
+            problems: Vec::new(),
         }
     }
 

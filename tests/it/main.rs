@@ -21,6 +21,7 @@ mod portal;
 mod promises;
 mod refusals;
 mod relay;
+mod reload;
 mod secrecy;
 mod sessions;
 mod status_codes;

@@ -2,6 +2,7 @@
 
 mod audit;
 mod bans;
+mod reload;
 mod sessions;
 mod sweep;
 mod users;
@@ -122,9 +123,7 @@ impl Admin {
                 let told = self.stats.tell(&figures, ask.exchange.aliased);
                 Ok(text(ask.exchange, StatusCode::OK, JSON, told))
             }
-            Act::Reload => Err(Refusal::NotYet(
-                "This version cannot read its configuration anew; restart the gateway, sessions stay",
-            )),
+            Act::Reload => self.reload(ask).await,
             Act::Document => Ok(ask.json(&self.describe(ask))),
         }
     }

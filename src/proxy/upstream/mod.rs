@@ -93,22 +93,38 @@ type Sender = SendRequest<Inbound>;
 type Sent = Result<Response<Incoming>, TrySendError<Request<Inbound>>>;
 
 impl Upstream {
-    /// A group of servers with no connections yet; at most `most_in_flight` requests at once on this core.
+    /// A group of servers; at most `most_in_flight` requests at once on this core. Of `before`, which it takes the place
+    /// of, it keeps the count of requests under way and the connections to servers that it names too.
     #[must_use]
-    pub fn new(settings: UpstreamSettings, most_in_flight: usize, failed: Box<dyn Fn(UpstreamFailure)>) -> Self {
+    pub fn new(
+        settings: UpstreamSettings,
+        most_in_flight: usize,
+        failed: Box<dyn Fn(UpstreamFailure)>,
+        before: Option<&Self>,
+    ) -> Self {
+        let known = |address: &ServerAddress| {
+            let servers = before.map_or(&[][..], |before| &before.servers);
+            servers.iter().find(|server| server.is_at(address)).map(Rc::clone)
+        };
         let servers = settings
             .servers
             .iter()
-            .map(|address| Rc::new(Server::new(address)))
+            .map(|address| known(address).unwrap_or_else(|| Rc::new(Server::new(address))))
             .collect();
         Self {
             settings,
             servers,
             turn: Cell::new(0),
-            in_flight: Rc::default(),
+            in_flight: before.map_or_else(Rc::default, |before| Rc::clone(&before.in_flight)),
             most_in_flight,
             failed,
         }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.settings.name
     }
 
     /// The deadline between two pieces of an answer.
@@ -305,6 +321,10 @@ impl Server {
             authority,
             idle: RefCell::default(),
         }
+    }
+
+    fn is_at(&self, address: &ServerAddress) -> bool {
+        self.host == address.host && self.port == address.port
     }
 
     /// Its `host:port`, for the log.

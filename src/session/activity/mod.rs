@@ -26,37 +26,60 @@ use super::cache::Cache;
 use crate::model::Timestamp;
 use crate::store::Touch;
 use std::net::IpAddr;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-/// The rules of activity.
-#[derive(Clone, Copy, Debug)]
+/// The rules of activity; for sessions that are open too, they can be changed.
+#[derive(Debug)]
 pub(super) struct Activity {
     /// Whether it moves the idle end.
-    rolling: bool,
-    idle_timeout: Duration,
-    /// The least time between two touches of a session.
-    pub(super) apart: Duration,
+    rolling: AtomicBool,
+    /// Microseconds.
+    idle_timeout: AtomicU64,
+    /// Microseconds.
+    apart: AtomicU64,
 }
 
 impl Activity {
     pub(super) fn new(settings: &Settings) -> Self {
-        Self {
-            rolling: settings.rolling,
-            idle_timeout: settings.idle_timeout,
-            apart: settings.touch_interval.min(settings.idle_timeout / 4),
-        }
+        let rules = Self {
+            rolling: AtomicBool::new(false),
+            idle_timeout: AtomicU64::new(0),
+            apart: AtomicU64::new(0),
+        };
+        rules.adopt(settings);
+        rules
+    }
+
+    /// Goes by `settings` from here on.
+    pub(super) fn adopt(&self, settings: &Settings) {
+        let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        self.rolling.store(settings.rolling, Relaxed);
+        self.idle_timeout.store(micros(settings.idle_timeout), Relaxed);
+        let apart = settings.touch_interval.min(settings.idle_timeout / 4);
+        self.apart.store(micros(apart), Relaxed);
+    }
+
+    /// The least time between two touches of a session.
+    pub(super) fn apart(&self) -> Duration {
+        Duration::from_micros(self.apart.load(Relaxed))
+    }
+
+    fn idle_timeout(&self) -> Duration {
+        Duration::from_micros(self.idle_timeout.load(Relaxed))
     }
 
     /// Whether activity moves the idle end of this session. That of a remembered one is its absolute end.
     pub(super) fn moves(&self, entry: &Entry) -> bool {
-        self.rolling && !entry.session.remembered
+        self.rolling.load(Relaxed) && !entry.session.remembered
     }
 }
 
 impl Sessions {
     /// A forwarded request or a `verify` of this session, from `address`. Moves the idle end at once, and has it written
-    /// within a second or so. One look at the clock and one relaxed load unless a touch is due, which is at most once in
+    /// within a second or so. One look at the clock and two relaxed loads unless a touch is due, which is at most once in
     /// `touch_interval`, and once in a quarter of the idle time.
     pub fn touch(&self, entry: &Entry, address: IpAddr) {
         self.cache.touch(entry, address);
@@ -74,7 +97,7 @@ impl Cache {
     fn touch(&self, entry: &Entry, address: IpAddr) {
         let now = self.time.moment().now;
         let seen_at = entry.seen_at.load(Relaxed);
-        let due = Timestamp::from_micros(seen_at).plus(self.activity.apart);
+        let due = Timestamp::from_micros(seen_at).plus(self.activity.apart());
         if now >= due {
             self.touch_now(entry, seen_at, now, address);
         }
@@ -93,7 +116,7 @@ impl Cache {
         }
         let session = &entry.session;
         let expires_at = if self.activity.moves(entry) {
-            now.plus(self.activity.idle_timeout).min(session.ends_at)
+            now.plus(self.activity.idle_timeout()).min(session.ends_at)
         } else {
             session.expires_at
         };

@@ -31,8 +31,6 @@ const AGAIN: Duration = Duration::from_millis(50);
 pub(in crate::session) struct Touches {
     waiting: Mutex<HashMap<Digest, Waiting>>,
     most: usize,
-    /// The least time between two recorded touches of a session.
-    apart: Duration,
     /// One round at a time.
     turn: tokio::sync::Mutex<()>,
     failing: AtomicBool,
@@ -50,11 +48,10 @@ struct Waiting {
 
 impl Touches {
     /// At most `most` sessions are kept waiting.
-    pub(in crate::session) fn new(most: usize, apart: Duration, metrics: &Metrics) -> Self {
+    pub(in crate::session) fn new(most: usize, metrics: &Metrics) -> Self {
         Self {
             waiting: Mutex::default(),
             most,
-            apart,
             turn: tokio::sync::Mutex::default(),
             failing: AtomicBool::new(false),
             written: metrics.touch("written"),
@@ -151,7 +148,7 @@ impl Cache {
         let _turn = self.touches.turn.lock().await;
         let mut held = 0;
         for batch in self.touches.in_order().chunks(BATCH) {
-            let call = self.store.touch_sessions(batch, self.touches.apart);
+            let call = self.store.touch_sessions(batch, self.activity.apart());
             let outcomes = match self.guarded(call).await {
                 Ok(outcomes) => outcomes,
                 Err(error) => {

@@ -98,11 +98,19 @@ pub(super) fn pool(options: &PgConnectOptions, settings: &Settings, most: u32, c
 
 /// Host, database and user for the log; never a password.
 pub(super) fn describe(options: &PgConnectOptions, schema: &str) -> String {
+    let user = options.get_username();
+    format!("postgres {} as {user}, schema {schema}", server(options))
+}
+
+/// The same without whom it is asked as: where the data is.
+pub(super) fn whereabouts(options: &PgConnectOptions, schema: &str) -> String {
+    format!("{} {schema}", server(options))
+}
+
+fn server(options: &PgConnectOptions) -> String {
     let place = match options.get_socket() {
         Some(socket) => socket.display().to_string(),
         None => format!("{}:{}", options.get_host(), options.get_port()),
     };
-    let user = options.get_username();
-    let database = options.get_database().unwrap_or(user);
-    format!("postgres {place}/{database} as {user}, schema {schema}")
+    format!("{place}/{}", options.get_database().unwrap_or(options.get_username()))
 }

@@ -92,6 +92,12 @@ pub(super) fn describe(url: &SecretString, schema: &str, settings: &Settings) ->
     Some(connect::describe(&options, schema))
 }
 
+/// See [`super::is_same`].
+pub(super) fn whereabouts(url: &SecretString, schema: &str, settings: &Settings) -> Option<String> {
+    let options = connect::options(url, settings).ok()?;
+    Some(connect::whereabouts(&options, schema))
+}
+
 impl Postgres {
     /// Connects to nothing yet.
     pub(super) fn new(settings: &Settings, clock: Clock) -> Result<Self, StoreError> {

@@ -68,7 +68,7 @@ async fn stage(heard: &Heard) -> Stage {
 }
 
 /// The lines that a browser's WebSocket sends.
-fn handshake(target: &str, cookie: &str) -> String {
+pub(crate) fn handshake(target: &str, cookie: &str) -> String {
     format!(
         "GET {target} HTTP/1.1\r\nHost: {HOST}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nCookie: {cookie}\r\n\r\n"
@@ -76,7 +76,7 @@ fn handshake(target: &str, cookie: &str) -> String {
 }
 
 /// A frame of a client with a mask of zeros.
-fn frame(payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(payload: &[u8]) -> Vec<u8> {
     let length = u8::try_from(payload.len()).ok().filter(|length| *length < 126).unwrap();
     let mut frame = vec![0x82, 0x80 | length, 0, 0, 0, 0];
     frame.extend(payload);
