@@ -3,6 +3,7 @@
 
 use super::Bench;
 use super::memory::resident;
+use super::touches::log_bytes;
 use portcullis::clock::Clock;
 use portcullis::model::Event;
 use portcullis::model::EventKind;
@@ -11,6 +12,7 @@ use portcullis::session::Login;
 use portcullis::session::Sessions;
 use portcullis::session::Which;
 use portcullis::telemetry::Metrics;
+use sqlx::Row;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,6 +25,8 @@ pub(super) async fn run(bench: &Bench) {
     let control = tokio::runtime::Handle::current();
     let settings = super::touches::settings();
     let sessions = Sessions::new(store, settings, Clock::system(), control, Arc::new(Metrics::new()));
+    let mut psql = bench.psql().await;
+    let log_before = log_bytes(&mut psql).await;
     let started = Instant::now();
     println!(
         "logins: {} log-ins and log-outs; memory at first {} MiB",
@@ -52,6 +56,16 @@ pub(super) async fn run(bench: &Bench) {
     println!(
         "logins: {:.0} a second",
         bench.log_ins as f64 / started.elapsed().as_secs_f64()
+    );
+    let logged = log_bytes(&mut psql).await - log_before;
+    let row = sqlx::query(
+        "SELECT (pg_total_relation_size('portcullis.audit_events')::float8 / greatest(count(*), 1)) AS bytes
+         FROM portcullis.audit_events",
+    );
+    let audited: f64 = row.fetch_one(&mut psql).await.expect("a size").get("bytes");
+    println!(
+        "logins: {:.0} bytes of write-ahead log for a log-in and its log-out; {audited:.0} bytes an audit event with indexes",
+        logged / bench.log_ins.max(1) as f64
     );
 }
 

@@ -75,6 +75,7 @@ pub(super) async fn run(bench: &Bench) {
     let port = listening(&mut gateway);
     let mut psql = bench.psql().await;
     let before = updates(&mut psql).await;
+    let log_before = log_bytes(&mut psql).await;
     let started = Instant::now();
     let hands = (0..CONNECTIONS).map(|hand| tokio::spawn(ask(port, hand, Arc::clone(&cookies), bench.seconds)));
     let mut answered = 0;
@@ -87,6 +88,11 @@ pub(super) async fn run(bench: &Bench) {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let (all, hot) = updates(&mut psql).await;
     let (all, hot) = (all - before.0, hot - before.1);
+    let logged = log_bytes(&mut psql).await - log_before;
+    println!(
+        "touches: {:.0} bytes of write-ahead log a touch",
+        logged / all.max(1) as f64
+    );
     println!(
         "touches: {:.0} requests a second over {ACTIVE} sessions for {:.0?}: {:.2} touches a session a minute (should be at \
          most 1), {:.1} % of them HOT (should be at least 90 %), {memory} MiB",
@@ -226,6 +232,12 @@ async fn ask(port: u16, hand: u64, cookies: Arc<Vec<String>>, seconds: u64) -> u
         answered += 1;
     }
     answered
+}
+
+/// How much write-ahead log there was since the server was made.
+pub(super) async fn log_bytes(psql: &mut PgConnection) -> f64 {
+    let row = sqlx::query("SELECT (pg_current_wal_lsn() - '0/0')::float8 AS bytes").fetch_one(psql);
+    row.await.expect("a place in the log").get("bytes")
 }
 
 /// Rows of sessions updated since the server started, and how many of them in place.

@@ -2,6 +2,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod browser;
+mod cluster;
 mod load;
 mod openapi;
 mod python;

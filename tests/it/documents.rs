@@ -200,6 +200,24 @@ fn the_queries_and_commands_of_monitoring_run() {
 }
 
 #[test]
+fn the_sums_of_scaling_are_those_that_its_script_prints() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/scaling.md");
+    let document = std::fs::read_to_string(file).expect("the document is there");
+    let blocks = blocks(&document);
+    let at = blocks
+        .iter()
+        .position(|block| block.language == "sh")
+        .expect("a script");
+    let output = Command::new("bash")
+        .args(["-c", &blocks[at].text])
+        .output()
+        .expect("bash");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), blocks[at + 1].text);
+    assert!(blocks[at + 1].text.contains("100000000 sessions"));
+}
+
+#[test]
 fn the_commands_of_troubleshooting_run() {
     holds("troubleshooting.md", 4);
 }

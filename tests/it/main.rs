@@ -11,6 +11,7 @@ mod config_messages;
 mod config_settings;
 mod connections;
 mod credentials;
+mod deploying;
 mod deployments;
 mod documents;
 mod head_guard;
