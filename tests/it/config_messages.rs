@@ -256,6 +256,7 @@ fn operators_are_let_in_by_a_good_token_and_a_possible_group() {
         "[admin]\ntoken = \"very secret token\"",
         "[admin]\ntoken = \"a very secret token with blanks in it\"",
         "[admin]\ngroup = \"the admins\"",
+        "[admin]\ngroup = \"registered\"",
         "[audit]\nretention = \"10m\"",
         "[audit]\nretention = \"for ever\"",
     ]));

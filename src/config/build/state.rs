@@ -1,4 +1,5 @@
 use super::Draft;
+use crate::account::REGISTERED;
 use crate::account::Rates;
 use crate::admin;
 use crate::audit;
@@ -125,6 +126,13 @@ pub(super) fn admin(draft: &mut Draft<'_>) -> admin::Settings {
             "`admin_token` is the same as `token` under [admin]",
             hint,
         );
+    }
+    if section.text("group") == Some(REGISTERED) {
+        let hint = "name a group that you put people into, such as \"admins\"";
+        let message = "visitors who make their own account are in this group, and each of them would be an administrator";
+        draft
+            .findings
+            .at(section.node("group"), "admin.group", message, hint);
     }
     admin::Settings {
         header_token: header_token.map(SecretString::from),
