@@ -169,9 +169,16 @@ impl Throttle {
         for cell in self.cells(&attempt) {
             let (bucket, now) = (cell.bucket(), (self.now)());
             self.repeat([bucket.as_str()].into_iter(), now)?;
-            if let Some(free_at) = self.store.free_at(&bucket).await?.filter(|free_at| *free_at > now) {
-                self.refuse(bucket, free_at);
-                return Err(throttled(free_at, now));
+            let free_at = self.store.free_at(&bucket).await?;
+            if free_at.is_some_and(|free_at| free_at > now) {
+                // Refused as every attempt is, so that the start of the ban is written down.
+                let counted = self.admit(&attempt).await?;
+                // It was freed at this very moment.
+                let right = is_right();
+                if right {
+                    self.give_back(counted).await;
+                }
+                return Ok(right);
             }
         }
         if is_right() {
