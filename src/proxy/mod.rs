@@ -148,6 +148,7 @@ fn arrive(core: &Core, request: Request<Incoming>, arrival: Arrival, trip: &mut 
     let route = match find(core, &arrived)? {
         Target::Portal(alias) => {
             trip.metrics = core.portal_metrics();
+            trip.scripts_only = own::is_of_script(&arrived.request, alias.is_some());
             return Ok(Next::Portal(Box::new(arrived), alias));
         }
         Target::Application(route) => route,

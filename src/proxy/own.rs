@@ -16,14 +16,17 @@ use crate::web::Scheme;
 use crate::web::own_headers;
 use bytes::Bytes;
 use http::HeaderMap;
+use http::HeaderName;
 use http::HeaderValue;
 use http::Method;
 use http::Request;
 use http::Response;
 use http::StatusCode;
 use http::Version;
+use http::header::ACCEPT;
 use http::header::CACHE_CONTROL;
 use http::header::CONTENT_LENGTH;
+use http::header::CONTENT_TYPE;
 use http::header::LOCATION;
 use http::header::ORIGIN;
 use http_body_util::BodyExt;
@@ -116,6 +119,19 @@ pub(super) async fn portal(
     };
     let desk = Arc::clone(desk);
     ask(core, desk, arrived, alias).await
+}
+
+/// Whether a refusal of a request to one of our desks is read by a program, as the desk itself would answer one: whoever
+/// sends JSON is one, and so is whoever comes by an alias and does not name HTML.
+pub(super) fn is_of_script(request: &Request<Incoming>, aliased: bool) -> bool {
+    let names = |header: HeaderName, kind: &[u8]| {
+        let lines = request.headers().get_all(header);
+        lines.iter().any(|line| {
+            let mut words = line.as_bytes().split(|byte| matches!(byte, b',' | b';'));
+            words.any(|word| word.trim_ascii().eq_ignore_ascii_case(kind))
+        })
+    };
+    names(CONTENT_TYPE, b"application/json") || aliased && !names(ACCEPT, b"text/html")
 }
 
 /// Whether a path under the portal's prefix is the administrators'.

@@ -293,6 +293,33 @@ async fn a_body_beyond_64_kib_is_413_by_an_alias_and_under_the_prefix() {
     }
 }
 
+/// Programs that send no `Accept` are known by what they send, and at aliases by not asking for a page.
+#[tokio::test]
+async fn who_sends_json_is_refused_in_json_before_the_desk_is_asked() {
+    let stage = stage().await;
+    let large = "a".repeat(65 * 1024);
+    let (json, form) = (
+        "Content-Type: Application/JSON; charset=utf-8",
+        "Content-Type: application/x-www-form-urlencoded",
+    );
+    for (target, lines, is_problem) in [
+        ("/.portcullis/login", &[json][..], true),
+        ("/api/auth/login", &[form], true),
+        ("/api/auth/login", &[form, "Accept: text/html"], false),
+        ("/.portcullis/login", &[form, "Accept: text/html"], false),
+    ] {
+        let mut client = stage.client().await;
+        let answer = client.request("POST", HOST, target, lines, large.as_bytes()).await;
+        assert_eq!(answer.status, 413, "{target}");
+        let kind = answer.value("content-type").unwrap();
+        assert_eq!(
+            kind == "application/problem+json",
+            is_problem,
+            "{target} {lines:?}: {kind}"
+        );
+    }
+}
+
 #[test]
 fn what_the_document_says_to_write_is_a_good_configuration() {
     let document = include_str!("../../docs/front-ends.md");
