@@ -129,10 +129,9 @@ pub(super) fn admin(draft: &mut Draft<'_>) -> admin::Settings {
     }
     if section.text("group") == Some(REGISTERED) {
         let hint = "name a group that you put people into, such as \"admins\"";
-        let message = "visitors who make their own account are in this group, and each of them would be an administrator";
-        draft
-            .findings
-            .at(section.node("group"), "admin.group", message, hint);
+        let message =
+            "visitors who make their own account are in this group, and each of them would be an administrator";
+        draft.findings.at(section.node("group"), "admin.group", message, hint);
     }
     admin::Settings {
         header_token: header_token.map(SecretString::from),

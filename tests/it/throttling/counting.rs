@@ -369,7 +369,9 @@ async fn wrong_tokens_are_counted_and_right_ones_cost_nothing() {
     assert!(check("192.0.2.1", false).await.is_err());
     let told = desk.opened.store.list_events(None, 9).await.unwrap();
     let bans: Vec<_> = told.iter().filter(|event| event.kind == "ban_started").collect();
-    let [ban] = &bans[..] else { panic!("one ban began: {told:?}") };
+    let [ban] = &bans[..] else {
+        panic!("one ban began: {told:?}")
+    };
     assert_eq!(ban.reason.as_deref(), Some("token"));
     assert_eq!(ban.address, Some(from("192.0.2.1")));
     assert!(desk.accounts.bans(None, 9).await.unwrap()[0].since.is_some());
