@@ -106,6 +106,11 @@ pub(super) fn is_broken(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether a change was refused because the server is a standby or made read-only.
+pub(super) fn is_read_only(error: &sqlx::Error) -> bool {
+    postgres_code(error) == Some("25006")
+}
+
 /// Whether the database gave up waiting: a statement or lock timeout of Postgres, a busy file of SQLite.
 fn is_late(error: &sqlx::Error) -> bool {
     const BUSY: i32 = 5;

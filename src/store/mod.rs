@@ -30,6 +30,7 @@ pub use error::StoreError;
 pub use managing::{Edited, EventFilter, EventHour, LogInTrait, Managing, Part, SessionFigures, UserEdit, Window};
 pub use open::{Role, describe, is_same, open};
 pub use passes::{Pass, Passes};
+pub use postgres::each_server;
 pub use postgres::statements as postgres_statements;
 pub use records::{
     Added, Counts, Credentials, Ended, Found, NewUser, PasswordChange, RecordedEvent, UserChange, Which,

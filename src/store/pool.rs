@@ -7,6 +7,7 @@
 
 use super::StoreError;
 use super::error::is_broken;
+use super::error::is_read_only;
 use crate::clock::Clock;
 use futures_util::future::BoxFuture;
 use sqlx::Connection;
@@ -35,11 +36,13 @@ pub(super) struct Pool<C> {
     limits: Option<Limits>,
     made: AtomicU64,
     clock: Clock,
+    era: Arc<AtomicU64>,
 }
 
 struct Kept<C> {
     connection: C,
     serial: u64,
+    era: u64,
     born: Duration,
     since: Duration,
 }
@@ -54,8 +57,15 @@ pub(super) struct Limits {
 }
 
 impl<C: Connection> Pool<C> {
-    /// At most `most` connections; one beyond `limits` is not used again.
-    pub(super) fn new(connect: Connect<C>, most: u32, limits: Option<Limits>, clock: Clock) -> Arc<Self> {
+    /// At most `most` connections; one beyond `limits` is not used again, nor one that was made before `era` moved. Several
+    /// pools may share an era.
+    pub(super) fn new(
+        connect: Connect<C>,
+        most: u32,
+        limits: Option<Limits>,
+        clock: Clock,
+        era: Arc<AtomicU64>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             connect,
             permits: Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(1).max(1))),
@@ -64,6 +74,7 @@ impl<C: Connection> Pool<C> {
             limits,
             made: AtomicU64::new(0),
             clock,
+            era,
         })
     }
 
@@ -98,10 +109,13 @@ impl<C: Connection> Pool<C> {
     }
 
     async fn make(&self) -> Result<Kept<C>, sqlx::Error> {
+        // Before connecting: where the era moves meanwhile, nobody knows to which server this one leads.
+        let era = self.era();
         let connection = (self.connect)().await?;
         let now = self.clock.elapsed();
         Ok(Kept {
             connection,
+            era,
             serial: self.made.fetch_add(1, Ordering::Relaxed),
             born: now,
             since: now,
@@ -112,11 +126,17 @@ impl<C: Connection> Pool<C> {
     fn take_rested(&self) -> Option<Kept<C>> {
         let mut resting = self.lock();
         let now = self.clock.elapsed();
+        let era = self.era();
+        resting.retain(|kept| kept.era == era);
         if let Some(Limits { rest, life }) = self.limits {
             let ago = |then| now.saturating_sub(then);
             resting.retain(|kept| ago(kept.since) <= rest && ago(kept.born) <= life);
         }
         resting.pop()
+    }
+
+    fn era(&self) -> u64 {
+        self.era.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Kept<C>>> {
@@ -137,6 +157,7 @@ impl<C: Connection> Lease<C> {
     pub(super) fn give_back(mut self) {
         if let Some(mut kept) = self.kept.take()
             && !self.pool.permits.is_closed()
+            && kept.era == self.pool.era()
         {
             kept.since = self.pool.clock.elapsed();
             self.pool.lock().push(kept);
@@ -152,6 +173,14 @@ impl<C: Connection> Lease<C> {
             self.pool.lock().clear();
         }
         stale
+    }
+
+    /// Whether `error` says that the server takes no changes any more although it did when this connection was made: then it
+    /// was replaced by another, and nothing that was connected until now is used again, look-ups included.
+    pub(super) fn was_demoted(&self, error: &sqlx::Error) {
+        if !self.fresh && is_read_only(error) {
+            self.pool.era.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// A number that no other connection of this pool had.

@@ -93,7 +93,10 @@ where
         statement: Statement<'_, DB>,
     ) -> Result<Vec<DB::Row>, StoreError> {
         let rows = statement.fetch_all(&mut *self.lease).await;
-        rows.map_err(|error| StoreError::on(table, error))
+        rows.map_err(|error| {
+            self.lease.was_demoted(&error);
+            StoreError::on(table, error)
+        })
     }
 
     /// Rolls back what was done.

@@ -1,6 +1,7 @@
 use super::Mistake;
 use crate::proxy::HostPattern;
 use crate::proxy::ServerAddress;
+use crate::store::each_server;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
@@ -230,7 +231,12 @@ pub fn check_postgres_url(text: &str) -> Result<(), Mistake> {
     }
 }
 
+/// A URL may name several servers with commas between, as libpq's do.
 fn postgres_url(text: &str) -> Result<(), Mistake> {
+    each_server(text).iter().try_for_each(|url| postgres_server(url))
+}
+
+fn postgres_server(text: &str) -> Result<(), Mistake> {
     let form = "write \"postgres://USER@HOST:5432/DATABASE\"; escape special characters of the password as %XX";
     let url = Url::parse(text).map_err(|_| Mistake::new("is not a database URL", form))?;
     let query_user = url
@@ -351,6 +357,10 @@ mod tests {
         assert_eq!(store_place("postgres://u:p@h/d"), Ok(StorePlace::Postgres));
         assert_eq!(store_place("postgresql://u@h:5432/d"), Ok(StorePlace::Postgres));
         assert_eq!(
+            store_place("postgres://u@one:5432,two:5433/d?target_session_attrs=any"),
+            Ok(StorePlace::Postgres)
+        );
+        assert_eq!(
             store_place("sqlite://data/p.db"),
             Ok(StorePlace::Sqlite("data/p.db".to_owned()))
         );
@@ -362,6 +372,8 @@ mod tests {
             "postgres://h/d",
             "postgres://u@h",
             "postgres://u@/d",
+            "postgres://u@one,/d",
+            "postgres://u@one:1,two:x/d",
             "mysql://u@h/d",
             "sqlite::memory:",
             "sqlite://",

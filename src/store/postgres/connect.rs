@@ -1,14 +1,12 @@
 use super::PgPool;
+use super::servers::Servers;
 use crate::clock::Clock;
 use crate::store::Settings;
 use crate::store::StoreError;
 use crate::store::pool::Limits;
 use crate::store::pool::Pool;
-use secrecy::ExposeSecret;
-use secrecy::SecretString;
-use sqlx::AssertSqlSafe;
+use futures_util::future::BoxFuture;
 use sqlx::ConnectOptions;
-use sqlx::Executor;
 use sqlx::PgConnection;
 use sqlx::postgres::PgConnectOptions;
 use std::sync::Arc;
@@ -20,6 +18,8 @@ const LIMITS: Limits = Limits {
     rest: Duration::from_mins(2),
     life: Duration::from_mins(30),
 };
+/// Which servers of several will do, as libpq names it.
+const SESSION_ATTRIBUTES: &str = "target_session_attrs";
 /// What a URL may say. The driver would log anything else with its value, which may be a mistyped password.
 const PARAMETERS: &[&str] = &[
     "application_name",
@@ -39,21 +39,30 @@ const PARAMETERS: &[&str] = &[
     "sslmode",
     "sslrootcert",
     "statement-cache-capacity",
+    SESSION_ATTRIBUTES,
     "user",
 ];
 
-/// How to connect to `url`. A URL without a user is refused: the driver would sign in as whoever runs this process.
-pub(super) fn options(url: &SecretString, settings: &Settings) -> Result<PgConnectOptions, StoreError> {
+/// One server of a URL.
+pub(super) struct Parsed {
+    pub(super) options: PgConnectOptions,
+    /// Whether the URL says that the server must take changes.
+    pub(super) for_changes: Option<bool>,
+}
+
+/// How to connect to `url`, which names one server. A URL without a user is refused: the driver would sign in as whoever
+/// runs this process.
+pub(super) fn parse(url: &str, one_of_several: bool, settings: &Settings) -> Result<Parsed, StoreError> {
     const SHAPE: &str = "write it as postgres://USER:PASSWORD@HOST:5432/DATABASE";
-    let url = Url::parse(url.expose_secret()).map_err(|_| StoreError::Url(SHAPE))?;
+    let mut url = Url::parse(url).map_err(|_| StoreError::Url(SHAPE))?;
     if !matches!(url.scheme(), "postgres" | "postgresql") {
         return Err(StoreError::Url(SHAPE));
     }
-    let named = |key: &str| {
+    let named = |url: &Url, key: &str| {
         url.query_pairs()
             .any(|(found, value)| found == key && !value.is_empty())
     };
-    if url.username().is_empty() && !named("user") {
+    if url.username().is_empty() && !named(&url, "user") {
         return Err(StoreError::Url(
             "it names no user; write postgres://USER@HOST:5432/DATABASE",
         ));
@@ -61,56 +70,56 @@ pub(super) fn options(url: &SecretString, settings: &Settings) -> Result<PgConne
     let is_known = |key: &str| PARAMETERS.contains(&key) || key.starts_with("options[");
     if !url.query_pairs().all(|(key, _)| is_known(&key)) {
         return Err(StoreError::Url(
-            "one of its parameters is not supported; sslmode, sslrootcert, sslcert and sslkey are",
+            "one of its parameters is not supported; sslmode, sslrootcert, sslcert, sslkey and target_session_attrs are",
         ));
     }
+    let elsewhere = ["host", "hostaddr", "port"].iter().any(|key| named(&url, key));
+    if one_of_several && (elsewhere || url.host_str().is_none_or(str::is_empty)) {
+        return Err(StoreError::Url(
+            "it names several servers; write each as HOST:5432 with commas between",
+        ));
+    }
+    let for_changes = take_session_attributes(&mut url)?;
     let options = PgConnectOptions::from_url(&url);
     let mut options = options.map_err(|_| StoreError::Url("one of its parameters has a value that cannot be used"))?;
-    if !named("application_name") {
+    if !named(&url, "application_name") {
         options = options.application_name("portcullis");
     }
     if !settings.prepared_statements {
         options = options.statement_cache_capacity(0);
     }
-    Ok(options.disable_statement_logging())
+    Ok(Parsed {
+        options: options.disable_statement_logging(),
+        for_changes,
+    })
 }
 
-/// At most `most` connections. The server gives up a statement when we do: else a locked table would gather a server
-/// process for each call that we have long given up. Not behind a pooler, which would hand the setting to others.
-pub(super) fn pool(options: &PgConnectOptions, settings: &Settings, most: u32, clock: Clock) -> Arc<PgPool> {
-    let options = options.clone();
-    let milliseconds = settings.call_timeout.as_millis().max(1);
-    let limit: Option<Arc<str>> = settings
-        .prepared_statements
-        .then(|| format!("SET statement_timeout = {milliseconds}").into());
-    let connect = move || -> futures_util::future::BoxFuture<'static, Result<PgConnection, sqlx::Error>> {
-        let (options, limit) = (options.clone(), limit.clone());
-        Box::pin(async move {
-            let mut connection = options.connect().await?;
-            if let Some(limit) = limit {
-                connection.execute(AssertSqlSafe(limit)).await?;
-            }
-            Ok(connection)
-        })
+/// The driver does not know this parameter, and would log it.
+fn take_session_attributes(url: &mut Url) -> Result<Option<bool>, StoreError> {
+    let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+    let (ours, others): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(key, _)| key == SESSION_ATTRIBUTES);
+    let Some((_, value)) = ours.last() else {
+        return Ok(None);
     };
-    Pool::new(Box::new(connect), most, Some(LIMITS), clock)
-}
-
-/// Host, database and user for the log; never a password.
-pub(super) fn describe(options: &PgConnectOptions, schema: &str) -> String {
-    let user = options.get_username();
-    format!("postgres {} as {user}, schema {schema}", server(options))
-}
-
-/// The same without whom it is asked as: where the data is.
-pub(super) fn whereabouts(options: &PgConnectOptions, schema: &str) -> String {
-    format!("{} {schema}", server(options))
-}
-
-fn server(options: &PgConnectOptions) -> String {
-    let place = match options.get_socket() {
-        Some(socket) => socket.display().to_string(),
-        None => format!("{}:{}", options.get_host(), options.get_port()),
+    let for_changes = match value.as_str() {
+        "any" => false,
+        "read-write" | "primary" => true,
+        _ => return Err(StoreError::Url("target_session_attrs is read-write, primary or any")),
     };
-    format!("{place}/{}", options.get_database().unwrap_or(options.get_username()))
+    if others.is_empty() {
+        url.set_query(None);
+    } else {
+        url.query_pairs_mut().clear().extend_pairs(others);
+    }
+    Ok(Some(for_changes))
+}
+
+/// At most `most` connections.
+pub(super) fn pool(servers: &Arc<Servers>, most: u32, clock: Clock) -> Arc<PgPool> {
+    let (servers, era) = (Arc::clone(servers), servers.era());
+    let connect = move || -> BoxFuture<'static, Result<PgConnection, sqlx::Error>> {
+        let servers = Arc::clone(&servers);
+        Box::pin(async move { servers.connect().await })
+    };
+    Pool::new(Box::new(connect), most, Some(LIMITS), clock, era)
 }

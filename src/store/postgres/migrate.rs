@@ -5,7 +5,6 @@ use crate::store::migrate;
 use crate::store::migrate::Applied;
 use crate::store::migrate::Migration;
 use sqlx::AssertSqlSafe;
-use sqlx::ConnectOptions;
 use sqlx::Connection;
 use sqlx::Executor;
 use sqlx::PgConnection;

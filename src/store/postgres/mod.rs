@@ -9,6 +9,7 @@ mod openings;
 mod passes;
 mod passwords;
 mod rows;
+mod servers;
 mod sessions;
 mod statements;
 mod sweeps;
@@ -47,8 +48,10 @@ use secrecy::SecretString;
 use sqlx::AssertSqlSafe;
 use sqlx::PgConnection;
 use sqlx::Row;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
+use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
+use servers::Servers;
+pub use servers::each_server;
 use statements::Statements;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -73,7 +76,8 @@ pub(super) struct Postgres {
     names_lock: String,
     /// Name of the lock under which expired sessions are removed.
     sweep_lock: String,
-    direct: PgConnectOptions,
+    /// For migrations, past any pooler.
+    direct: Arc<Servers>,
     schema: String,
     migrate: bool,
     ready: AtomicBool,
@@ -88,14 +92,12 @@ pub fn statements(schema: &str) -> Vec<(&'static str, String)> {
 
 /// See [`super::describe`].
 pub(super) fn describe(url: &SecretString, schema: &str, settings: &Settings) -> Option<String> {
-    let options = connect::options(url, settings).ok()?;
-    Some(connect::describe(&options, schema))
+    Some(Servers::of(url, settings).ok()?.describe(schema))
 }
 
 /// See [`super::is_same`].
 pub(super) fn whereabouts(url: &SecretString, schema: &str, settings: &Settings) -> Option<String> {
-    let options = connect::options(url, settings).ok()?;
-    Some(connect::whereabouts(&options, schema))
+    Some(Servers::of(url, settings).ok()?.whereabouts(schema))
 }
 
 impl Postgres {
@@ -109,23 +111,23 @@ impl Postgres {
         else {
             return Err(StoreError::Url("it names no Postgres server"));
         };
-        let options = connect::options(url, settings)?;
-        let direct = direct_url
-            .as_ref()
-            .map(|url| connect::options(url, settings))
-            .transpose()?;
+        let servers = Arc::new(Servers::of(url, settings)?);
+        let direct = match direct_url {
+            Some(url) => Arc::new(Servers::of(url, settings)?),
+            None => Arc::clone(&servers),
+        };
         let lookups = (settings.max_connections / 4).max(1);
         let others = settings.max_connections.saturating_sub(lookups).max(1);
         Ok(Self {
             sql: Statements::in_schema(schema),
-            lookups: connect::pool(&options, settings, lookups, clock.clone()),
-            others: connect::pool(&options, settings, others, clock),
+            lookups: connect::pool(&servers, lookups, clock.clone()),
+            others: connect::pool(&servers, others, clock),
             limit: settings.call_timeout,
             named_statements: settings.prepared_statements,
             names_lock: format!("portcullis users {schema}"),
             sweep_lock: format!("portcullis sweep {schema}"),
-            description: connect::describe(&options, schema),
-            direct: direct.unwrap_or(options),
+            description: servers.describe(schema),
+            direct,
             schema: schema.clone(),
             migrate: settings.migrate,
             ready: AtomicBool::new(false),

@@ -110,7 +110,7 @@ impl Sqlite {
                 let options = options.clone();
                 Box::pin(async move { options.connect().await })
             };
-            Pool::new(Box::new(connect), most, None, clock.clone())
+            Pool::new(Box::new(connect), most, None, clock.clone(), Arc::default())
         };
         Ok(Self {
             sql: Statements::new(),
