@@ -3,14 +3,12 @@
 use super::Entry;
 use super::StreamEnd;
 use super::cache::Cache;
-use super::load::GUARD;
 use super::load::Loaded;
 use super::streams::Heard;
 use super::stripes::Before;
 use crate::model::Digest;
 use crate::model::UserState;
 use crate::store::Found;
-use crate::store::StoreError;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,8 +60,7 @@ impl Cache {
             .map(|entry| self.stripes.before(&entry.session.digest, Some(entry.session.user)))
             .collect();
         let loaded_at = self.time.elapsed();
-        let asked = tokio::time::timeout(GUARD, self.store.find_sessions(&digests)).await;
-        let found = match asked.unwrap_or(Err(StoreError::TimedOut)) {
+        let found = match self.query_many(&digests).await {
             Ok(found) => found,
             Err(error) => {
                 self.failed(&error);

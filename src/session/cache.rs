@@ -224,6 +224,7 @@ impl Cache {
             {
                 // Nobody waits a whole deadline on each request of an outage; the question goes on behind.
                 drop(self.ask(digest));
+                self.metrics.stale_answers.inc();
                 return stale;
             }
             match self.ask(digest).outcome().await {
@@ -236,7 +237,11 @@ impl Cache {
                 },
                 Loaded::Absent(absent) if self.stripes.hold_absent(digest, absent.stamps) => return Answer::Absent,
                 Loaded::Absent(_) => {}
-                Loaded::Unavailable => return self.stale(at_hand.as_ref(), grace).unwrap_or(Answer::Unavailable),
+                Loaded::Unavailable => {
+                    let stale = self.stale(at_hand.as_ref(), grace);
+                    self.metrics.stale_answers.inc_by(u64::from(stale.is_some()));
+                    return stale.unwrap_or(Answer::Unavailable);
+                }
             }
         }
         Answer::Unavailable

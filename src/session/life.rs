@@ -36,7 +36,7 @@ impl Sessions {
     /// See [`SessionError`]; nothing was opened then.
     pub async fn open(&self, login: Login) -> Result<Opened, SessionError> {
         let (digest, cookie_value) = self.tokens.mint().ok_or(SessionError::Randomness)?;
-        let now = self.now();
+        let now = self.database_now().await?;
         let public_id = new_public_id(now)?;
         let session = self.draw_up(&login, digest, public_id, now);
         let event = Event {
@@ -60,6 +60,15 @@ impl Sessions {
             .on_control(async move { cache.open(new, login.user, event).await })
             .await?;
         Ok(Opened { entry, cookie_value })
+    }
+
+    /// The database's time, asked for where it was not heard yet: a session must not begin by the clock of this machine.
+    pub(super) async fn database_now(&self) -> Result<Timestamp, SessionError> {
+        if !self.cache.time.is_known() {
+            let cache = Arc::clone(&self.cache);
+            self.on_control(async move { Ok(cache.know_time().await?) }).await?;
+        }
+        Ok(self.now())
     }
 
     /// The record of a session that begins.

@@ -2,12 +2,17 @@ use super::Entry;
 use super::cache::Absent;
 use super::cache::Cache;
 use super::cache::TRIES;
+use super::crowd::Crowd;
+use super::stripes::Before;
 use crate::model::Digest;
+use crate::model::UserId;
 use crate::model::UserState;
+use crate::store::Call;
 use crate::store::Found;
 use crate::store::StoreError;
 use crate::telemetry::Metrics;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -15,12 +20,16 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::sync::watch;
 
 /// The store ends its calls itself, sooner; this only keeps a broken store from holding a request for ever.
 pub(super) const GUARD: Duration = Duration::from_secs(30);
 /// Most different sessions asked for at once; more are *could not ask*.
 const MOST: usize = 16_384;
+
+/// Look-ups under way that are asked by themselves, by primary key; more are asked together.
+const ALONE: usize = 32;
 
 /// What a question to the store brought.
 #[derive(Clone, Debug)]
@@ -30,9 +39,16 @@ pub(super) enum Loaded {
     Unavailable,
 }
 
+pub(super) const fn unavailable(loaded: &Loaded) -> bool {
+    matches!(loaded, Loaded::Unavailable)
+}
+
 /// Questions under way, one for each session, whoever asks.
 pub(super) struct Flights {
     under_way: Mutex<HashMap<Digest, Asked>>,
+    alone: Arc<Semaphore>,
+    pub(super) crowd: Crowd,
+    waiting: Gauge,
     /// Whether the last question failed.
     failing: AtomicBool,
     found: Counter,
@@ -44,6 +60,9 @@ impl Flights {
     pub(super) fn new(metrics: &Metrics) -> Self {
         Self {
             under_way: Mutex::default(),
+            alone: Arc::new(Semaphore::new(ALONE)),
+            crowd: Crowd::default(),
+            waiting: metrics.lookups_waiting.clone(),
             failing: AtomicBool::new(false),
             found: metrics.lookup("found"),
             absent: metrics.lookup("absent"),
@@ -73,21 +92,36 @@ impl Asked {
     }
 }
 
-/// Takes a question off the list however it ends.
-struct Landing {
+/// The end of one question. However it ends, it is taken off the list, and whoever waits hears of it.
+pub(super) struct Landing {
     cache: Arc<Cache>,
-    digest: Digest,
+    pub(super) digest: Digest,
+    sender: watch::Sender<Option<Loaded>>,
+    /// Whether it is off the list.
+    off: bool,
+}
+
+impl Landing {
+    /// Tells everybody who asked. What was loaded must have been kept: whoever finds no question under way finds that.
+    pub(super) fn land(mut self, loaded: Loaded) {
+        self.take_off();
+        self.sender.send_replace(Some(loaded));
+    }
+
+    fn take_off(&mut self) {
+        if std::mem::replace(&mut self.off, true) {
+            return;
+        }
+        let flights = &self.cache.flights;
+        let mut under_way = flights.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.remove(&self.digest);
+        flights.waiting.dec();
+    }
 }
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        let mut under_way = self
-            .cache
-            .flights
-            .under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        under_way.remove(&self.digest);
+        self.take_off();
     }
 }
 
@@ -99,22 +133,34 @@ impl Cache {
             return asked.clone();
         }
         if under_way.len() >= MOST {
+            self.flights.unavailable.inc();
             return Asked(None);
         }
         let (sender, receiver) = watch::channel(None);
         let asked = Asked(Some(receiver));
         under_way.insert(*digest, asked.clone());
+        self.flights.waiting.inc();
         drop(under_way);
         let landing = Landing {
             cache: Arc::clone(self),
             digest: *digest,
+            sender,
+            off: false,
         };
-        self.control.spawn(async move {
-            let loaded = landing.cache.load_and_keep(&landing.digest).await;
-            // Kept first, then off the list: whoever misses the one finds the other.
-            drop(landing);
-            sender.send_replace(Some(loaded));
-        });
+        match Arc::clone(&self.flights.alone).try_acquire_owned() {
+            Ok(permit) => {
+                self.control.spawn(async move {
+                    let loaded = landing.cache.load_and_keep(&landing.digest).await;
+                    landing.land(loaded);
+                    drop(permit);
+                });
+            }
+            Err(_) => {
+                if self.flights.crowd.join(landing) {
+                    self.control.spawn(Arc::clone(self).attend_crowd());
+                }
+            }
+        }
         asked
     }
 
@@ -143,27 +189,39 @@ impl Cache {
                 }
             };
             self.answered(found.is_some());
-            let Some(Found { session, user }) = found.filter(|found| found.user.state == UserState::Active) else {
-                match self.stripes.stamp_absent(digest, before) {
-                    Some(stamps) => return Loaded::Absent(Absent { loaded_at, stamps }),
-                    None => continue,
-                }
-            };
-            guess = Some(session.user);
-            if let Some(stamps) = self.stripes.stamp(digest, session.user, before) {
-                let entry = Entry::new(session, user, loaded_at, stamps);
-                self.go_on(&entry, before_this.as_deref());
-                return if entry.is_over(self.time.moment().now) {
-                    Loaded::Absent(Absent {
-                        loaded_at,
-                        stamps: stamps.absent(),
-                    })
-                } else {
-                    Loaded::Found(Arc::new(entry))
-                };
+            match self.conclude(digest, found, before, loaded_at, before_this.as_deref()) {
+                Ok(loaded) => return loaded,
+                Err(user) => guess = user.or(guess),
             }
         }
         Loaded::Unavailable
+    }
+
+    /// What an answer says, where nothing changed since `before` that it may have missed; else the user whom it named, and
+    /// it is to be asked again.
+    pub(super) fn conclude(
+        &self,
+        digest: &Digest,
+        found: Option<Found>,
+        before: Before,
+        loaded_at: Duration,
+        before_this: Option<&Entry>,
+    ) -> Result<Loaded, Option<UserId>> {
+        let Some(Found { session, user }) = found.filter(|found| found.user.state == UserState::Active) else {
+            let stamps = self.stripes.stamp_absent(digest, before).ok_or(None)?;
+            return Ok(Loaded::Absent(Absent { loaded_at, stamps }));
+        };
+        let stamps = self
+            .stripes
+            .stamp(digest, session.user, before)
+            .ok_or(Some(session.user))?;
+        let entry = Entry::new(session, user, loaded_at, stamps);
+        self.go_on(&entry, before_this);
+        if entry.is_over(self.time.moment().now) {
+            let stamps = stamps.absent();
+            return Ok(Loaded::Absent(Absent { loaded_at, stamps }));
+        }
+        Ok(Loaded::Found(Arc::new(entry)))
     }
 
     /// What the row does not know: activity that waits to be written, and a cookie that is still owed.
@@ -177,11 +235,22 @@ impl Cache {
     }
 
     async fn query(&self, digest: &Digest) -> Result<Option<Found>, StoreError> {
+        self.timed(self.store.find_session(digest)).await
+    }
+
+    /// Those of `digests` that there are.
+    pub(super) async fn query_many(&self, digests: &[Digest]) -> Result<Vec<Found>, StoreError> {
+        self.timed(self.store.find_sessions(digests)).await
+    }
+
+    async fn timed<T>(&self, question: Call<'_, T>) -> Result<T, StoreError> {
+        // Whether a session is over is judged by the database's clock, and never before that was read.
+        self.know_time().await?;
         let started = self.time.elapsed();
-        let found = tokio::time::timeout(GUARD, self.store.find_session(digest)).await;
+        let answer = self.guarded(question).await;
         let took = self.time.elapsed().saturating_sub(started);
         self.metrics.lookup_duration.observe(took.as_secs_f64());
-        found.unwrap_or(Err(StoreError::TimedOut))
+        answer
     }
 
     pub(super) fn failed(&self, error: &StoreError) {

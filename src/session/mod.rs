@@ -18,6 +18,7 @@ mod bench;
 mod cache;
 mod choice;
 mod cookie;
+mod crowd;
 mod device;
 mod entry;
 mod figures;

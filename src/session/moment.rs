@@ -1,7 +1,8 @@
 use crate::clock::Clock;
 use crate::model::Timestamp;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicI64;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
 /// The database's time, by which sessions end, told by the monotonic clock: one reading a request, and setting the
@@ -10,6 +11,8 @@ pub(super) struct DatabaseTime {
     clock: Clock,
     /// The database's time when `clock` was started, in microseconds.
     start: AtomicI64,
+    /// Whether the database was heard.
+    known: AtomicBool,
 }
 
 /// One reading.
@@ -22,14 +25,19 @@ pub(super) struct Moment {
 }
 
 impl DatabaseTime {
-    /// This machine's time until [`DatabaseTime::set`] knows better.
+    /// This machine's time until [`DatabaseTime::set`] knows better; nobody's session is judged by it.
     pub(super) fn new(clock: Clock) -> Self {
-        let time = Self {
+        let start = clock.now().minus(clock.elapsed()).as_micros();
+        Self {
             clock,
-            start: AtomicI64::new(0),
-        };
-        time.set(time.clock.now(), time.clock.elapsed());
-        time
+            start: AtomicI64::new(start),
+            known: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether the database was heard.
+    pub(super) fn is_known(&self) -> bool {
+        self.known.load(Acquire)
     }
 
     pub(super) fn moment(&self) -> Moment {
@@ -52,6 +60,7 @@ impl DatabaseTime {
     /// The database said `now` when [`Clock::elapsed`] said `at`.
     pub(super) fn set(&self, now: Timestamp, at: Duration) {
         self.start.store(now.minus(at).as_micros(), Relaxed);
+        self.known.store(true, Release);
     }
 
     /// How far the wall clock is ahead of the monotonic one: it jumps when somebody sets the clock or the machine slept.

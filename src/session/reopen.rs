@@ -22,7 +22,7 @@ impl Sessions {
     /// and none of the user's sessions is believed without asking again.
     pub async fn reopen(&self, login: Login, change: PasswordChange) -> Result<Opened, SessionError> {
         let (digest, cookie_value) = self.tokens.mint().ok_or(SessionError::Randomness)?;
-        let now = self.now();
+        let now = self.database_now().await?;
         let public_id = new_public_id(now)?;
         let session = self.draw_up(&login, digest, public_id, now);
         let event = Event {

@@ -4,6 +4,7 @@ use super::activity;
 use super::attend::attend;
 use super::cache::Cache;
 use crate::model::Timestamp;
+use crate::store::StoreError;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,11 +129,25 @@ async fn keep_time(cache: &Cache) {
 
 /// Reads the database's clock; half of the time that it took is counted as the way back.
 pub(super) async fn set_time(cache: &Cache) -> Option<Duration> {
-    let asked = cache.time.elapsed();
-    let now = cache.guarded(cache.store.now()).await.ok()?;
-    let heard = cache.time.elapsed();
-    cache.time.set(now, asked + heard.saturating_sub(asked) / 2);
-    Some(heard)
+    cache.read_time().await.ok()
+}
+
+impl Cache {
+    /// Reads the database's clock unless it was heard before: until then nobody knows what time it is.
+    pub(super) async fn know_time(&self) -> Result<(), StoreError> {
+        if !self.time.is_known() {
+            self.read_time().await?;
+        }
+        Ok(())
+    }
+
+    async fn read_time(&self) -> Result<Duration, StoreError> {
+        let asked = self.time.elapsed();
+        let now = self.guarded(self.store.now()).await?;
+        let heard = self.time.elapsed();
+        self.time.set(now, asked + heard.saturating_sub(asked) / 2);
+        Ok(heard)
+    }
 }
 
 async fn write_touches(cache: &Cache) {

@@ -92,6 +92,12 @@ pub struct Metrics {
     certificates: Family<Listener, Gauge>,
     /// How long look-ups in the store take.
     pub lookup_duration: Histogram,
+    /// Look-ups of sessions that wait for the store.
+    pub lookups_waiting: Gauge,
+    /// Look-ups answered by what was known before the store could not be asked, within a route's grace.
+    pub stale_answers: Counter,
+    /// Sessions whose last activity waits to be written.
+    pub touches_waiting: Gauge,
     /// Entries of the shared cache.
     pub cache_entries: Gauge,
     /// 1 while changes by other processes are seen, so that cached sessions may be believed for longer.
@@ -138,6 +144,17 @@ impl Metrics {
                 "When a listener's certificate ends",
             ),
             lookup_duration,
+            lookups_waiting: add(
+                all,
+                "session_lookups_waiting",
+                "Session look-ups that wait for the store",
+            ),
+            stale_answers: add(all, "stale_answers", "Look-ups answered within a route's outage grace"),
+            touches_waiting: add(
+                all,
+                "touches_waiting",
+                "Sessions whose last activity waits to be written",
+            ),
             cache_entries: add(all, "cache_entries", "Sessions in the shared cache"),
             feed_healthy: add(all, "feed_healthy", "Whether changes by other processes are seen"),
             config_reload_success: add(
@@ -325,6 +342,9 @@ mod tests {
             r#"portcullis_logins_total{result="failed"} 0"#,
             r#"portcullis_touches_total{result="written"} 0"#,
             "portcullis_config_reload_success 1",
+            "portcullis_session_lookups_waiting 0",
+            "portcullis_stale_answers_total 0",
+            "portcullis_touches_waiting 0",
             "portcullis_swept_sessions_total 0",
             r#"portcullis_certificate_expiry_timestamp_seconds{listener="a"} 0"#,
             r#"portcullis_build_info{version=""#,

@@ -70,7 +70,7 @@ async fn metric(gateway: &Gateway, line: &str) -> f64 {
 }
 
 /// Everything that an outage may not do to somebody who is signed in.
-async fn assert_nobody_is_punished(gateway: &Gateway, cookie: &str, why: &str) {
+pub async fn assert_nobody_is_punished(gateway: &Gateway, cookie: &str, why: &str) {
     const JSON: &str = "Accept: application/json";
     const PAGE: &str = "Accept: text/html";
     const SAME: &str = "Sec-Fetch-Site: same-origin";

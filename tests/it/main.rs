@@ -18,6 +18,7 @@ mod head_guard;
 mod hostile;
 mod logging;
 mod metrics;
+mod outages;
 mod portal;
 mod promises;
 mod refusals;

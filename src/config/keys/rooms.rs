@@ -67,8 +67,9 @@ static STORE: Table = Table {
         Key::new(
             "url",
             Kind::One(&shape::STORE_URL),
-            "A Postgres server with the user to log in as, or \"sqlite://PATH\". Absent: the SQLite file portcullis.db \
-             in data_dir, for one instance.",
+            "A Postgres server with the user to log in as, or \"sqlite://PATH\". Several servers with commas between \
+             (\"postgres://USER@ONE:5432,TWO:5432/DATABASE\"): the one that takes changes is used. Absent: the SQLite \
+             file portcullis.db in data_dir, for one instance.",
         )
         .example("\"postgres://portcullis@127.0.0.1:5432/portcullis\""),
         Key::new(

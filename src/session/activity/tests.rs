@@ -417,6 +417,7 @@ mod cookies {
         rotated.secrets = vec![SecretSlice::from(vec![2; 32]), SecretSlice::from(vec![1; 32])];
         let after = Bench::with(Arc::clone(&bench.store), bench.clock.clone(), rotated);
         bench.clock.advance(TOUCH);
+        *bench.store.clock.lock().unwrap() = bench.clock.now();
         active(&after, &value).await;
         let entry = live(&after, &value).await.unwrap();
         let line = renewed(&after, &entry, &value).expect("the old secret goes away");

@@ -8,6 +8,7 @@ use crate::store::Touch;
 use crate::store::Touched;
 use crate::telemetry::Metrics;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -31,6 +32,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 pub(in crate::session) struct Touches {
     waiting: Mutex<HashMap<Digest, Waiting>>,
     most: usize,
+    count: Gauge,
     /// One round at a time.
     turn: tokio::sync::Mutex<()>,
     failing: AtomicBool,
@@ -52,6 +54,7 @@ impl Touches {
         Self {
             waiting: Mutex::default(),
             most,
+            count: metrics.touches_waiting.clone(),
             turn: tokio::sync::Mutex::default(),
             failing: AtomicBool::new(false),
             written: metrics.touch("written"),
@@ -73,6 +76,7 @@ impl Touches {
             }
         } else if waiting.len() < self.most {
             waiting.insert(touch.digest, Waiting { touch, tries: 0 });
+            self.count.inc();
         } else {
             self.lost.inc();
         }
@@ -108,6 +112,7 @@ impl Touches {
         // One that came while this one was written waits for the next round.
         if there.touch.seen_at <= touch.seen_at {
             waiting.remove(&touch.digest);
+            self.count.dec();
         } else {
             there.tries = 0;
         }

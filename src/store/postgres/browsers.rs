@@ -14,7 +14,7 @@ const TABLE: &str = "sessions";
 pub(super) async fn find_all(store: &Postgres, digests: &[Digest]) -> Result<Vec<Found>, StoreError> {
     let keys: Vec<Vec<u8>> = digests.iter().map(|digest| digest.0.to_vec()).collect();
     let query = || store.query(&store.sql.find_sessions).bind(keys.clone());
-    let found = store.read(&store.others, TABLE, query).await?;
+    let found = store.read(&store.lookups, TABLE, query).await?;
     found
         .iter()
         .map(rows::found)

@@ -124,7 +124,10 @@ impl Servers {
         if self.preferred.swap(index, Ordering::Relaxed) != index {
             self.era.fetch_add(1, Ordering::Relaxed);
             let server = place(&self.each[index]);
-            tracing::info!(store.server = server, "another server of the database takes the changes");
+            tracing::info!(
+                store.server = server,
+                "another server of the database takes the changes"
+            );
         }
     }
 
@@ -162,7 +165,8 @@ pub fn each_server(url: &str) -> Vec<String> {
     let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at);
     let hosts = url[start..end].rfind('@').map_or(start, |at| start + at + 1);
     let each = url[hosts..end].split(',');
-    each.map(|host| format!("{}{host}{}", &url[..hosts], &url[end..])).collect()
+    each.map(|host| format!("{}{host}{}", &url[..hosts], &url[end..]))
+        .collect()
 }
 
 #[cfg(test)]
@@ -172,7 +176,10 @@ mod tests {
     #[test]
     fn a_url_may_name_several_servers() {
         for (url, each) in [
-            ("postgres://u:p@one:5432/d?x=a,b", vec!["postgres://u:p@one:5432/d?x=a,b"]),
+            (
+                "postgres://u:p@one:5432/d?x=a,b",
+                vec!["postgres://u:p@one:5432/d?x=a,b"],
+            ),
             (
                 "postgres://u:a,b@one:1,[::1]:2,three/d",
                 vec![

@@ -16,7 +16,7 @@ pub(super) async fn find_all(store: &Sqlite, digests: &[Digest]) -> Result<Vec<F
     // Bound as one JSON text: the number of digests must not change the statement.
     let keys: Vec<String> = digests.iter().map(|digest| hex::encode(digest.0)).collect();
     let query = || Sqlite::query(&store.sql.find_sessions).bind(Json(keys.clone()));
-    let found = store.read(&store.readers, TABLE, query).await?;
+    let found = store.read(&store.lookups, TABLE, query).await?;
     found
         .iter()
         .map(rows::found)

@@ -6,8 +6,10 @@
 pub mod client;
 pub mod gateway;
 pub mod net;
+pub mod path;
 pub mod postgres;
 pub mod stage;
 pub mod store;
 pub mod tls;
 pub mod upstream;
+pub mod usher;

@@ -38,6 +38,8 @@ pub struct Postgres {
 
 /// For tests: nothing is forced to the disk.
 const FAST: &str = "-c fsync=off -c full_page_writes=off -c shared_buffers=32MB -c jit=off -c log_statement=none";
+/// The same with few connections.
+const SMALL: &str = "-c fsync=off -c full_page_writes=off -c shared_buffers=32MB -c jit=off -c log_statement=none -c max_connections=20";
 /// For figures: durable, as it is shipped.
 const SHIPPED: &str = "";
 
@@ -53,25 +55,63 @@ impl Postgres {
         Self::with(FAST)
     }
 
+    /// A server for one test that takes 20 connections.
+    pub fn small() -> Self {
+        Self::with(SMALL)
+    }
+
+    /// A standby of this server that streams from it, on a port of its own, once it has caught up.
+    pub fn standby(&self) -> Self {
+        let standby = Self::unmade(self.options);
+        let data = standby.data();
+        // As initdb would leave it.
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        fs::set_permissions(&data, private).expect("our own folder");
+        let mut copy = standby.command("pg_basebackup");
+        copy.args([
+            "-R",
+            "-X",
+            "stream",
+            "-c",
+            "fast",
+            "--no-sync",
+            "-h",
+            "127.0.0.1",
+            "-U",
+            USER,
+            "-p",
+        ]);
+        run(copy.arg(self.port.to_string()).arg("-D").arg(&data));
+        standby.start();
+        standby
+    }
+
+    /// Makes a stopped server one that only follows: it starts in recovery and takes no changes.
+    pub fn stand_by(&self) {
+        fs::write(self.data().join("standby.signal"), "").expect("our own folder");
+    }
+
+    /// Makes a standby the primary.
+    pub fn promote(&self) {
+        let mut pg_ctl = self.command("pg_ctl");
+        run(pg_ctl.args(["-w", "-t", "60", "-D"]).arg(self.data()).arg("promote"));
+    }
+
+    /// Puts a line in front of the rules who may sign in, and has them read.
+    pub fn add_rule(&self, line: &str) {
+        let file = self.data().join("pg_hba.conf");
+        let rules = fs::read_to_string(&file).expect("the rules");
+        fs::write(&file, format!("{line}\n{rules}")).expect("the rules");
+        self.sql("postgres", "SELECT pg_reload_conf()");
+    }
+
     /// A server as it is shipped, for figures.
     pub fn durable() -> Self {
         Self::with(SHIPPED)
     }
 
     fn with(options: &'static str) -> Self {
-        let programs = programs().unwrap_or_else(|| panic!("{ADVICE}"));
-        let account = Account::choose();
-        let folder = account.make_folder();
-        let guardian = guardian(&programs, &account, &folder);
-        let server = Self {
-            programs,
-            account,
-            folder,
-            port: free_port(),
-            guardian,
-            databases: AtomicU32::new(0),
-            options,
-        };
+        let server = Self::unmade(options);
         let mut initdb = server.command("initdb");
         initdb.args([
             "--no-sync",
@@ -83,6 +123,23 @@ impl Postgres {
         run(initdb.arg(USER).arg("-D").arg(server.data()));
         server.start();
         server
+    }
+
+    /// A folder and a port, and nothing in them.
+    fn unmade(options: &'static str) -> Self {
+        let programs = programs().unwrap_or_else(|| panic!("{ADVICE}"));
+        let account = Account::choose();
+        let folder = account.make_folder();
+        let guardian = guardian(&programs, &account, &folder);
+        Self {
+            programs,
+            account,
+            folder,
+            port: free_port(),
+            guardian,
+            databases: AtomicU32::new(0),
+            options,
+        }
     }
 
     /// A fresh, empty database; its URL.
