@@ -34,6 +34,8 @@ pub struct Settings {
 pub struct Lifecycle {
     /// `readyz` says 503 from here on. Cancelling it begins the stop, as a signal does.
     pub draining: CancellationToken,
+    /// Answers tell their connections good-bye: whoever comes again comes on a new one.
+    pub parting: CancellationToken,
     /// Stop accepting, finish what is under way.
     pub soft: CancellationToken,
     /// Streams and tunnels end.
@@ -83,12 +85,12 @@ impl Lifecycle {
 
     async fn stop_in_stages(&self, settings: &Settings) {
         self.draining.cancel();
-        if !self.failed.is_cancelled() {
-            tokio::select! {
-                () = tokio::time::sleep(settings.drain_delay) => {}
-                () = self.failed.cancelled() => {}
-            }
-        }
+        // Balancers look at `readyz` in the first half. Whoever still comes on an old connection in the second is told that
+        // it ends: one that is closed without a word may meet a request that is under way.
+        let half = settings.drain_delay / 2;
+        self.unless_failed(half).await;
+        self.parting.cancel();
+        self.unless_failed(settings.drain_delay.saturating_sub(half)).await;
         self.soft.cancel();
         let grace = settings.stream_grace.min(settings.drain_timeout);
         tokio::time::sleep(grace).await;
@@ -97,8 +99,14 @@ impl Lifecycle {
         self.hard.cancel();
     }
 
+    async fn unless_failed(&self, wait: Duration) {
+        // What has failed waits for nobody.
+        let _ = self.failed.run_until_cancelled(tokio::time::sleep(wait)).await;
+    }
+
     fn end(&self) {
         self.draining.cancel();
+        self.parting.cancel();
         self.soft.cancel();
         self.streams.cancel();
         self.hard.cancel();
@@ -192,6 +200,9 @@ mod tests {
         lifecycle.stop_on_signals(settings).unwrap();
         let begun = Instant::now();
         lifecycle.draining.cancel();
+        lifecycle.parting.cancelled().await;
+        assert!(begun.elapsed() >= Duration::from_millis(50));
+        assert!(!lifecycle.soft.is_cancelled());
         lifecycle.soft.cancelled().await;
         assert!(begun.elapsed() >= Duration::from_millis(100));
         assert!(!lifecycle.streams.is_cancelled());

@@ -208,8 +208,9 @@ fn answering<H: Handler>(
                 Some(hold) => hold.release(),
                 None => {}
             }
-            if core.stop.is_on() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-                // hyper says so only where it was told of the stop before it wrote the head.
+            if core.stop.is_parting() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                // hyper says so only where it was told of the stop before it wrote the head, and of the time before the stop
+                // it knows nothing.
                 answer
                     .headers_mut()
                     .insert(CONNECTION, HeaderValue::from_static("close"));

@@ -11,16 +11,24 @@ use tokio::sync::futures::Notified;
 /// Shared by the connections of one core.
 #[derive(Default)]
 pub(super) struct Stop {
+    parting: Cell<bool>,
     on: Cell<bool>,
     signal: Notify,
 }
 
 impl Stop {
-    pub fn is_on(&self) -> bool {
-        self.on.get()
+    /// Whether answers end their connections, because of the stop or shortly before it.
+    pub fn is_parting(&self) -> bool {
+        self.parting.get()
+    }
+
+    /// From here on answers end their connections.
+    pub fn part(&self) {
+        self.parting.set(true);
     }
 
     pub fn begin(&self) {
+        self.part();
         self.on.set(true);
         self.signal.notify_waiters();
     }
@@ -56,6 +64,6 @@ impl<'a> Stopping<'a> {
             // Whether it is on is told by the flag.
             let _ = this.signal.poll(cx);
         }
-        this.stop.is_on() && !std::mem::replace(this.begun, true)
+        this.stop.on.get() && !std::mem::replace(this.begun, true)
     }
 }

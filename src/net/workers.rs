@@ -215,9 +215,11 @@ impl Worker {
             stop: Stop::default(),
         });
         let hard = self.lifecycle.hard.clone();
-        let soft = self.lifecycle.soft.clone();
+        let (parting, soft) = (self.lifecycle.parting.clone(), self.lifecycle.soft.clone());
         let on_stop = Rc::clone(&core);
         tokio::task::spawn_local(async move {
+            let _ = soft.run_until_cancelled(parting.cancelled()).await;
+            on_stop.stop.part();
             soft.cancelled().await;
             on_stop.stop.begin();
         });

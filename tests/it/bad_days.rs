@@ -413,6 +413,30 @@ async fn a_stop_is_told_to_balancers_first_and_answers_finish() {
 }
 
 #[tokio::test]
+async fn clients_are_told_that_their_connections_end_while_new_ones_are_still_taken() {
+    let app = Upstream::hello();
+    let top = "[life]\ndrain_delay = \"6s\"\nstream_grace = \"0s\"\n";
+    let gateway = Gateway::start(&stage::config(top, ROUTES, &app.url()));
+    let mut client = connect(&gateway).await;
+    assert_eq!(client.get(HOST, "/public", &[]).await.value("connection"), None);
+    gateway.signal("TERM");
+    gateway.wait_for_log("stopping");
+    let first = client.get(HOST, "/public", &[]).await;
+    assert_eq!(first.value("connection"), None, "balancers have not looked yet");
+    loop {
+        let answer = client.get(HOST, "/public", &[]).await;
+        assert_eq!(answer.status, 200);
+        if answer.value("connection") == Some("close") {
+            break;
+        }
+        pause();
+    }
+    assert!(client.is_closed().await);
+    let late = connect(&gateway).await.get(HOST, "/public", &[]).await;
+    assert_eq!((late.status, late.value("connection")), (200, Some("close")));
+}
+
+#[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
     let app = Upstream::hello();
     let top = "[life]\ndrain_delay = \"50s\"\n";

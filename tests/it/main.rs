@@ -24,6 +24,7 @@ mod promises;
 mod refusals;
 mod relay;
 mod reload;
+mod rolling;
 mod secrecy;
 mod sessions;
 mod status_codes;

@@ -3,6 +3,7 @@
 #![allow(clippy::panic, reason = "a panic is how a test fails")]
 #![allow(dead_code, reason = "each area uses its own part of the support")]
 
+pub mod balancer;
 pub mod client;
 pub mod gateway;
 pub mod net;
