@@ -8,6 +8,11 @@ use time::format_description::well_known::Rfc3339;
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// 0000-01-01T00:00:00Z, the first second that RFC 3339 can write.
+    pub const FIRST: Self = Self(-62_167_219_200_000_000);
+    /// 9999-12-31T23:59:59Z, the last second that RFC 3339 can write.
+    pub const LAST: Self = Self(253_402_300_799_000_000);
+
     /// From microseconds since 1970-01-01T00:00:00Z.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Self {
@@ -51,16 +56,22 @@ impl From<OffsetDateTime> for Timestamp {
     }
 }
 
+/// The nearest moment of the years 0 to 9999.
 impl From<Timestamp> for OffsetDateTime {
     fn from(at: Timestamp) -> Self {
-        OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0) * 1_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+        let within = at.0.clamp(Timestamp::FIRST.0, Timestamp::LAST.0);
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(within) * 1_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 }
 
-/// RFC 3339 in UTC, whole seconds: `2026-01-31T12:00:00Z`.
+/// RFC 3339 in UTC, whole seconds: `2026-01-31T12:00:00Z`. It has four digits for the year: what lies outside of them is
+/// shown as the nearest moment within.
 impl fmt::Display for Timestamp {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = OffsetDateTime::from_unix_timestamp(self.as_seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let seconds = self
+            .as_seconds()
+            .clamp(Self::FIRST.as_seconds(), Self::LAST.as_seconds());
+        let whole = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         out.write_str(&whole.format(&Rfc3339).map_err(|_| fmt::Error)?)
     }
 }
@@ -82,5 +93,18 @@ mod tests {
         assert_eq!(at.to_string(), "2026-01-31T12:00:00Z");
         assert_eq!(at.plus(Duration::from_mins(1)).since(at), Duration::from_mins(1));
         assert_eq!(at.since(at.plus(Duration::from_secs(1))), Duration::ZERO);
+    }
+
+    #[test]
+    fn every_moment_can_be_shown() {
+        let shown = |seconds: i64| Timestamp::from_micros(seconds.saturating_mul(1_000_000)).to_string();
+        assert_eq!(shown(-62_167_219_200), "0000-01-01T00:00:00Z");
+        assert_eq!(shown(-62_167_219_201), "0000-01-01T00:00:00Z");
+        assert_eq!(Timestamp::LAST.to_string(), "9999-12-31T23:59:59Z");
+        assert_eq!(shown(253_402_300_800), "9999-12-31T23:59:59Z");
+        assert_eq!(shown(i64::MIN), "0000-01-01T00:00:00Z");
+        assert_eq!(shown(i64::MAX), "9999-12-31T23:59:59Z");
+        let year = |micros| time::OffsetDateTime::from(Timestamp::from_micros(micros)).year();
+        assert_eq!((year(i64::MIN), year(0), year(i64::MAX)), (0, 1970, 9999));
     }
 }

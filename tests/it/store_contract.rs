@@ -142,6 +142,7 @@ contract! {
         a_dry_run_applies_nothing_and_pending_migrations_are_refused
         nothing_is_asked_before_the_schema_is_known
         the_database_itself_refuses_what_the_program_never_writes
+        times_without_end_are_read_as_the_greatest_there_are
     }
 }
 

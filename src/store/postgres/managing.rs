@@ -262,7 +262,7 @@ async fn event_hours(store: &Postgres, window: Window) -> Result<Vec<EventHour>,
             hour: row.try_get("hour")?,
             kind: row.try_get("kind")?,
             count: columns::unsigned(row.try_get("events")?),
-            oldest: Timestamp::from(row.try_get::<OffsetDateTime, _>("oldest")?),
+            oldest: rows::at(row, "oldest")?,
         })
     };
     found.iter().map(hour).collect::<Result<_, _>>().map_err(failed(EVENTS))

@@ -5,6 +5,7 @@ mod connect;
 mod events;
 mod managing;
 mod migrate;
+mod moment;
 mod openings;
 mod passes;
 mod passwords;

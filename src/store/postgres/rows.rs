@@ -1,3 +1,4 @@
+use super::moment::Moment;
 use crate::model::Digest;
 use crate::model::PublicId;
 use crate::model::Session;
@@ -14,11 +15,10 @@ use crate::store::touches::Standing;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use std::time::Duration;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 pub(super) fn at(row: &PgRow, column: &str) -> Result<Timestamp, sqlx::Error> {
-    row.try_get::<OffsetDateTime, _>(column).map(Timestamp::from)
+    row.try_get::<Moment, _>(column).map(|Moment(at)| at)
 }
 
 pub(super) fn now(row: &PgRow) -> Result<Timestamp, sqlx::Error> {
@@ -119,9 +119,7 @@ pub(super) fn ban(row: &PgRow) -> Result<Ban, sqlx::Error> {
             .try_get::<Option<&str>, _>("username")?
             .map(columns::username)
             .transpose()?,
-        since: row
-            .try_get::<Option<OffsetDateTime>, _>("banned_at")?
-            .map(Timestamp::from),
+        since: row.try_get::<Option<Moment>, _>("banned_at")?.map(|Moment(at)| at),
         until: at(row, "free_at")?,
     })
 }

@@ -1,6 +1,7 @@
 use super::Begun;
 use super::Postgres;
 use super::events;
+use super::moment::Moment;
 use super::rows;
 use crate::model::Event;
 use crate::model::Timestamp;
@@ -75,10 +76,7 @@ async fn refuse(store: &Postgres, refusing: &[&Cell], now: Timestamp, ban: &Even
         .iter()
         .map(|row| Ok((row.try_get("bucket")?, rows::at(row, "free_at")?)))
         .collect();
-    let is_new = |row: &PgRow| {
-        row.try_get::<Option<OffsetDateTime>, _>("banned_at")
-            .map(|at| at.is_none())
-    };
+    let is_new = |row: &PgRow| row.try_get::<Option<Moment>, _>("banned_at").map(|at| at.is_none());
     let new: Result<Vec<bool>, sqlx::Error> = found.iter().map(is_new).collect();
     if new.map_err(failed)?.contains(&true) {
         let mut work = store.begin(TABLE).await?;

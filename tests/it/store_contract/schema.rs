@@ -1,10 +1,11 @@
 use crate::support::postgres::Postgres;
 use crate::support::store::{Opened, add, session, user};
 use portcullis::clock::Clock;
-use portcullis::model::Digest;
-use portcullis::store::{Place, Role, Settings, StoreError, open};
+use portcullis::model::{Digest, Timestamp};
+use portcullis::store::{Place, Role, Settings, StoreError, SweepScope, Touch, Touched, open};
 use secrecy::ExposeSecret;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, sqlite::SqliteConnectOptions};
+use std::time::Duration;
 
 pub async fn migrating_twice_applies_nothing(opened: &Opened) {
     let command = open(&opened.settings, Role::Migration, Clock::system()).await.unwrap();
@@ -80,6 +81,49 @@ pub async fn the_database_itself_refuses_what_the_program_never_writes(opened: &
     ] {
         assert!(try_sql(opened, statement).await.is_err(), "{statement}");
     }
+}
+
+/// Somebody writes by hand what no calendar has; it stops nobody who reads the row.
+pub async fn times_without_end_are_read_as_the_greatest_there_are(opened: &Opened) {
+    let store = &*opened.store;
+    let ann = user("ann");
+    add(store, &ann).await;
+    let before = session(&ann);
+    crate::support::store::open_session(store, &before).await;
+    let (end, beginning) = match opened.settings.place {
+        Place::Postgres { .. } => ("'infinity'".to_owned(), "'-infinity'".to_owned()),
+        Place::Sqlite { .. } => (i64::MAX.to_string(), i64::MIN.to_string()),
+    };
+    sql(
+        opened,
+        &format!("UPDATE sessions SET expires_at = {end}, ends_at = {end}"),
+    )
+    .await;
+    sql(opened, &format!("UPDATE users SET created_at = {beginning}")).await;
+    let read = store.find_session(&before.digest).await.unwrap().expect("it is there");
+    let far = Timestamp::LAST;
+    assert!(read.session.ends_at > far && read.session.expires_at > far && !read.session.is_over(far));
+    assert_eq!(read.session.ends_at.to_string(), far.to_string());
+    assert_eq!(read.user.created_at.to_string(), Timestamp::FIRST.to_string());
+    assert_eq!(store.find_sessions(&[before.digest]).await.unwrap().len(), 1);
+    assert_eq!(store.list_users(None, None, 9).await.unwrap().len(), 1);
+    let touch = |seen_at: Timestamp| Touch {
+        digest: before.digest,
+        seen_at,
+        expires_at: read.session.expires_at,
+        known_end: read.session.expires_at,
+        address: None,
+    };
+    let minute = Duration::from_mins(1);
+    let seen = before.last_seen_at;
+    let outcomes = [(seen, Touched::Known), (seen.plus(minute), Touched::Written)];
+    for (seen_at, expected) in outcomes {
+        let told = store.touch_sessions(&[touch(seen_at)], minute).await.unwrap();
+        assert_eq!(told, [expected]);
+    }
+    let after = store.find_session(&before.digest).await.unwrap().expect("it is there");
+    assert_eq!(after.session.expires_at, read.session.expires_at);
+    assert_eq!(store.sweep_sessions(SweepScope::All, far, 9).await.unwrap(), Some(0));
 }
 
 async fn add_version(opened: &Opened, version: u32, oldest_compatible: u32) {
