@@ -54,7 +54,14 @@ impl Row {
         let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
         let created_at = given(self.created_at).map(|text| {
             let read = OffsetDateTime::parse(text.trim(), &Rfc3339).map(Timestamp::from);
-            read.map_err(|_| Wrong("created_at is no time of RFC 3339, such as 2026-01-31T12:00:00Z".into()))
+            let at =
+                read.map_err(|_| Wrong("created_at is no time of RFC 3339, such as 2026-01-31T12:00:00Z".into()))?;
+            // An offset can move it out of the years that can be written.
+            if (Timestamp::default()..=Timestamp::LAST).contains(&at) {
+                Ok(at)
+            } else {
+                Err(Wrong("created_at lies before 1970 or after 9999, in UTC".into()))
+            }
         });
         Ok(ImportedAccount {
             username: self.username,
@@ -331,6 +338,14 @@ mod tests {
         assert!(account("ann,,,,!Zx81random").unwrap().password_hash.is_none());
         assert!(account("ann,locked,,,").unwrap_err().contains("active or disabled"));
         assert!(account("ann,,yesterday,,").unwrap_err().contains("RFC 3339"));
+        for nowhere in [
+            "0000-01-01T00:00:00+23:59",
+            "1969-12-31T23:59:59Z",
+            "9999-12-31T23:59:59-00:01",
+        ] {
+            let error = account(&format!("ann,,{nowhere},,")).unwrap_err();
+            assert!(error.contains("before 1970"), "{error}");
+        }
         assert!(account("ann,,,perhaps,").unwrap_err().contains("true or false"));
     }
 
