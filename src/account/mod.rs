@@ -42,7 +42,7 @@ pub use operators::{HEADER_ACTOR, LINK_ACTOR, LINK_LIFE, PASS_LIFE, TOKEN_ACTOR}
 pub use origin::{KnownBrowser, Origin};
 pub use rate::{Rate, Rates};
 pub use register::Registration;
-pub use rules::{MOST_GROUPS, REGISTERED};
+pub use rules::{MOST_GROUPS, REGISTERED, is_unseen};
 pub use sign_in::Proven;
 pub use stored::HashError;
 pub use throttle::{Admitted, Attempt, Now, Throttle, ThrottleError};

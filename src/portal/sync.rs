@@ -5,6 +5,7 @@ use super::desk::{Objection, json, problem};
 use super::error_page::ErrorPage;
 use super::fields::{Body, FieldsError, from_json};
 use super::visitor::{SessionFacts, UserFacts};
+use crate::account::is_unseen;
 use crate::model::Timestamp;
 use crate::session::Identified;
 use crate::session::Naming;
@@ -44,14 +45,9 @@ fn read(bytes: &[u8]) -> Result<Option<String>, FieldsError> {
         return Ok(None);
     };
     let name = name.trim();
-    let fits = !name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(is_unseen);
+    let is_hidden = |letter: char| letter.is_control() || is_unseen(letter);
+    let fits = !name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(is_hidden);
     fits.then(|| Some(name.to_owned())).ok_or(FieldsError::DeviceName)
-}
-
-/// Controls, line breaks and marks of direction: they change how the rest of a list is read.
-fn is_unseen(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 impl Portal {
@@ -114,7 +110,12 @@ mod tests {
 
     #[test]
     fn a_device_has_any_name_that_can_be_seen() {
-        for name in ["Anna's phone", "Büro \u{1f4bb}", "手机"] {
+        for name in [
+            "Anna's phone",
+            "Büro \u{1f4bb}",
+            "手机",
+            "Us \u{1f469}\u{200d}\u{1f469}\u{200d}\u{1f467}",
+        ] {
             assert_eq!(named(name), Ok(Some(name.to_owned())));
         }
         assert_eq!(named("  tidy "), Ok(Some("tidy".to_owned())));
@@ -134,6 +135,9 @@ mod tests {
             "a\u{202e}b",
             "a\u{2028}b",
             "a\u{200b}b",
+            "\u{3164}",
+            "a\u{ad}b",
+            "a\u{e0041}",
             &long,
         ] {
             assert_eq!(named(name), Err(FieldsError::DeviceName), "{name:?}");
