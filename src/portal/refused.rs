@@ -16,7 +16,8 @@ const STALE: &str = "This form was open for too long, or your browser did not se
 const WRONG: &str = "The user name or the password is wrong. Please try again.";
 const WRONG_CURRENT: &str = "The current password is wrong. Please try again.";
 const BUSY: &str = "Many people are signing in right now. Please try again in a moment.";
-const FULL: &str = "You are signed in on as many devices as you may use at once. Please sign out on another one first.";
+const FULL: &str = "You are signed in on as many devices as you may use at once. Please sign out on another one first; if you \
+                    do not have it any more, the people who run this site can end it.";
 const DOWN: &str = "Signing in is not possible right now. Nobody was signed out. Please try again in a moment.";
 const NOT_CHANGED: &str = "Whether your password was changed is not known, because the place where it is kept is not answering. \
                            Please try again in a moment; if your current password is called wrong then, the new one holds.";

@@ -148,6 +148,11 @@ pub(super) fn arrive_at_admin(
     trip: &mut Trip,
 ) -> Result<Arrived, Refusal> {
     trip.metrics = core.admin_metrics();
+    // What lies there is JSON, whoever asks; pages lie elsewhere.
+    let path = request.uri().path();
+    trip.scripts_only = path
+        .strip_prefix("/api")
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let arrived = intake::take_in(request, arrival, &core.shared().settings, trip.request_id)?;
     trip.came_from(&arrived.client);
     Ok(arrived)

@@ -187,8 +187,21 @@ async fn what_does_not_fit_is_400_and_changes_nothing() {
         refused(&office.plain(method, &path, &lines, body).await, 400, "body");
     }
     assert_eq!(office.json(&path).await, before);
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_told_in_json_whoever_sends_it() {
+    let office = Office::start("");
+    let path = "/api/users";
     let huge = json!({ "name": "a".repeat(70_000) });
-    assert_eq!(office.ask("PATCH", &path, Some(huge)).await.status, 413);
+    let bearer = format!("Authorization: Bearer {TOKEN}");
+    let plain = [bearer.as_str(), "Content-Type: text/plain", "Accept: text/html"];
+    for answer in [
+        office.ask("POST", path, Some(huge.clone())).await,
+        office.plain("POST", path, &plain, huge.to_string().as_bytes()).await,
+    ] {
+        refused(&answer, 413, "body");
+    }
 }
 
 #[tokio::test]
