@@ -124,7 +124,7 @@ impl Desk {
             accounts: Accounts::new(Arc::clone(&store), config.account.clone(), clock.clone()),
             clock,
             unseen_for: matches!(config.store.place, Engine::Postgres { .. })
-                .then_some(config.session.cache.max_age_without_feed),
+                .then(|| config.session.cache.unseen_for()),
             store,
         })
     }
@@ -138,9 +138,8 @@ impl Desk {
     /// When running gateways act on a change, as a sentence.
     pub(super) fn effect(&self) -> String {
         match self.unseen_for {
-            Some(span) if span <= Duration::from_secs(1) => "Every instance acts on it within a second.".into(),
             Some(span) => format!(
-                "Every instance acts on it within {} seconds.",
+                "Every instance acts on it at once; one that has lost the database's feed, within {} seconds.",
                 span.as_secs_f64().ceil()
             ),
             None => "A running gateway acts on it at once.".into(),

@@ -72,11 +72,30 @@ pub(super) struct Cache {
     pub(super) streams: Streams,
     pub(super) touches: Touches,
     pub(super) activity: Activity,
-    /// Microseconds for which an answer is believed; switched by the watch.
-    bound: AtomicU64,
+    /// For how long an answer is believed.
+    bounds: Bounds,
+    /// Until when they count as seen, in microseconds; moved by the watch. Looked at on each hit, so that a watch that
+    /// stands still shortens the bound as well.
+    trusted_until: AtomicU64,
     entries: moka::future::Cache<Digest, Arc<Entry>>,
     absents: moka::future::Cache<Digest, Absent>,
     hits: Counter,
+}
+
+/// In microseconds.
+struct Bounds {
+    /// While changes by others are seen.
+    seen: AtomicU64,
+    unseen: AtomicU64,
+}
+
+impl Bounds {
+    fn of(settings: &CacheSettings) -> Self {
+        Self {
+            seen: AtomicU64::new(micros(settings.max_age)),
+            unseen: AtomicU64::new(micros(settings.max_age_without_feed)),
+        }
+    }
 }
 
 /// What the cache keeps to besides its own settings.
@@ -92,6 +111,10 @@ pub(super) struct Rules {
 /// reason.
 fn most_waiting(capacity: u64) -> usize {
     usize::try_from(capacity).unwrap_or(usize::MAX).clamp(1_000, 1_000_000)
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +134,7 @@ impl Cache {
         metrics: Arc<Metrics>,
     ) -> Self {
         let bound = settings.max_age.max(settings.max_age_without_feed);
-        let cache = Self {
+        Self {
             stripes: Stripes::new(),
             time: DatabaseTime::new(clock),
             store,
@@ -120,7 +143,8 @@ impl Cache {
             streams: Streams::new(),
             activity: rules.activity,
             touches: Touches::new(most_waiting(settings.capacity), &metrics),
-            bound: AtomicU64::new(0),
+            bounds: Bounds::of(settings),
+            trusted_until: AtomicU64::new(0),
             // Real time, only to give memory back: whether an entry is believed is judged on each hit.
             entries: moka::future::Cache::builder()
                 .max_capacity(settings.capacity)
@@ -132,19 +156,41 @@ impl Cache {
                 .build(),
             hits: metrics.cache_hit("shared"),
             metrics,
+        }
+    }
+
+    /// Answers are believed as long as these settings say from here on, those at hand included.
+    pub(super) fn adopt(&self, settings: &CacheSettings) {
+        self.bounds.seen.store(micros(settings.max_age), Relaxed);
+        self.bounds.unseen.store(micros(settings.max_age_without_feed), Relaxed);
+    }
+
+    /// Changes by others count as seen until `until`, by [`Clock::elapsed`]; from then on the short bound holds.
+    pub(super) fn trust_until(&self, until: Duration) {
+        self.trusted_until.store(micros(until), Relaxed);
+    }
+
+    /// Changes by others are not seen from here on.
+    pub(super) fn distrust(&self) {
+        self.trusted_until.store(0, Relaxed);
+    }
+
+    /// For how long an answer is believed that is looked at when [`Clock::elapsed`] says `elapsed`.
+    pub(super) fn bound(&self, elapsed: Duration) -> Duration {
+        let trusted = micros(elapsed) < self.trusted_until.load(Relaxed);
+        let bound = if trusted {
+            &self.bounds.seen
+        } else {
+            &self.bounds.unseen
         };
-        cache.set_bound(settings.max_age_without_feed);
-        cache
+        Duration::from_micros(bound.load(Relaxed))
     }
 
     /// From here on answers are believed for `bound`, those at hand included.
+    #[cfg(test)]
     pub(super) fn set_bound(&self, bound: Duration) {
-        self.bound
-            .store(u64::try_from(bound.as_micros()).unwrap_or(u64::MAX), Relaxed);
-    }
-
-    pub(super) fn bound(&self) -> Duration {
-        Duration::from_micros(self.bound.load(Relaxed))
+        self.bounds.seen.store(micros(bound), Relaxed);
+        self.trust_until(Duration::MAX);
     }
 
     /// Entries kept.
@@ -162,7 +208,7 @@ impl Cache {
             Verdict::Over
         } else if entry.is_over(at.now) {
             Verdict::Idle
-        } else if at.elapsed < entry.loaded_at.saturating_add(self.bound()) {
+        } else if at.elapsed < entry.loaded_at.saturating_add(self.bound(at.elapsed)) {
             Verdict::Fresh
         } else {
             Verdict::Aged(at.elapsed.saturating_sub(entry.loaded_at))
@@ -170,7 +216,10 @@ impl Cache {
     }
 
     fn still_absent(&self, digest: &Digest, absent: Absent, at: Moment) -> bool {
-        at.elapsed < absent.loaded_at.saturating_add(self.bound().min(ABSENT_BOUND))
+        at.elapsed
+            < absent
+                .loaded_at
+                .saturating_add(self.bound(at.elapsed).min(ABSENT_BOUND))
             && self.stripes.hold_absent(digest, absent.stamps)
     }
 
@@ -262,8 +311,9 @@ impl Cache {
     /// The aged answer at hand, when `grace` covers it and nothing speaks against it.
     fn stale(&self, at_hand: Option<&Arc<Entry>>, grace: Duration) -> Option<Answer> {
         let entry = at_hand?;
-        match self.judge(entry, self.time.moment()) {
-            Verdict::Aged(age) if age < self.bound().saturating_add(grace) => Some(Answer::Live {
+        let at = self.time.moment();
+        match self.judge(entry, at) {
+            Verdict::Aged(age) if age < self.bound(at.elapsed).saturating_add(grace) => Some(Answer::Live {
                 entry: Arc::clone(entry),
                 stale: Some(age),
             }),

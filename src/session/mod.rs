@@ -21,6 +21,7 @@ mod cookie;
 mod crowd;
 mod device;
 mod entry;
+mod feed;
 mod figures;
 mod first;
 mod life;
@@ -113,10 +114,19 @@ pub struct Settings {
 pub struct CacheSettings {
     /// Most sessions kept.
     pub capacity: u64,
-    /// How long while changes by others are seen (SQLite: by polling).
+    /// How long while changes by others are seen (Postgres: by the feed; SQLite: by polling).
     pub max_age: Duration,
-    /// How long while they are not (Postgres without a feed).
+    /// How long while they are not.
     pub max_age_without_feed: Duration,
+}
+
+impl CacheSettings {
+    /// How long what was ended elsewhere is believed at most while changes by others are not seen: the bound for that, or
+    /// the time that it takes to notice, whichever is longer.
+    #[must_use]
+    pub fn unseen_for(&self) -> Duration {
+        self.max_age_without_feed.max(feed::LEASE)
+    }
 }
 
 /// Why a session could not be opened or ended.
@@ -256,8 +266,9 @@ impl Sessions {
         })
     }
 
-    /// Has what all share go by these settings: what activity does.
+    /// Has what all share go by these settings: what activity does, and how long answers are believed.
     pub fn take_over(&self) {
+        self.cache.adopt(&self.settings.cache);
         self.cache.activity.adopt(&self.settings);
     }
 

@@ -189,7 +189,7 @@ impl Sessions {
 impl Cache {
     /// How long an answer carries a stream.
     pub(super) fn stream_bound(&self) -> Duration {
-        self.bound().max(SHORTEST)
+        self.bound(self.time.elapsed()).max(SHORTEST)
     }
 
     /// When an open stream's session is to be asked for again: at its ends, and well before the answer is too old.

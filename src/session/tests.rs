@@ -8,6 +8,7 @@ use crate::model::UserState;
 use std::task::Poll;
 
 impl crate::store::Managing for testing::FakeStore {}
+impl crate::store::Feed for testing::FakeStore {}
 impl crate::store::Passes for testing::FakeStore {}
 
 async fn ask(local: &Local, value: &str) -> Identified {
@@ -530,38 +531,38 @@ mod watching {
     #[tokio::test]
     async fn a_write_by_another_process_makes_everything_forgotten() {
         let bench = Bench::new();
-        let (cache, settings) = (&bench.sessions.cache, &bench.sessions.settings.cache);
+        let cache = &bench.sessions.cache;
         let mut poll = Poll::default();
-        assert!(poll.step(cache, settings).await.is_continue());
+        assert!(poll.step(cache).await.is_continue());
         let (value, digest) = bench.open("anna").await;
         let local = bench.local();
         bench.clock.advance(SHORT);
-        assert!(poll.step(cache, settings).await.is_continue());
+        assert!(poll.step(cache).await.is_continue());
         assert!(is_live(&ask(&local, &value).await, "anna"), "the long bound holds");
         assert!(bench.metrics.text().contains("portcullis_feed_healthy 1"));
         bench.store.delete(&digest);
         bench.store.version.store(2, SeqCst);
         assert!(is_live(&ask(&local, &value).await, "anna"));
-        assert!(poll.step(cache, settings).await.is_continue());
+        assert!(poll.step(cache).await.is_continue());
         assert!(matches!(ask(&local, &value).await, Identified::Dead));
     }
 
     #[tokio::test]
     async fn a_poll_that_fails_shortens_the_bound_and_the_next_forgets_everything() {
         let bench = Bench::new();
-        let (cache, settings) = (&bench.sessions.cache, &bench.sessions.settings.cache);
+        let cache = &bench.sessions.cache;
         let mut poll = Poll::default();
-        assert!(poll.step(cache, settings).await.is_continue());
+        assert!(poll.step(cache).await.is_continue());
         let (value, digest) = bench.open("anna").await;
         let local = bench.local();
         assert!(is_live(&ask(&local, &value).await, "anna"));
         bench.store.is_down(true);
-        assert!(poll.step(cache, settings).await.is_continue());
+        assert!(poll.step(cache).await.is_continue());
         assert!(bench.metrics.text().contains("portcullis_feed_healthy 0"));
         bench.store.delete(&digest);
         bench.store.is_down(false);
         assert!(is_live(&ask(&local, &value).await, "anna"));
-        assert!(poll.step(cache, settings).await.is_continue());
+        assert!(poll.step(cache).await.is_continue());
         assert!(matches!(ask(&local, &value).await, Identified::Dead));
     }
 

@@ -1,8 +1,8 @@
-use super::CacheSettings;
 use super::Sessions;
 use super::activity;
 use super::attend::attend;
 use super::cache::Cache;
+use super::feed;
 use crate::model::Timestamp;
 use crate::store::StoreError;
 use std::ops::ControlFlow;
@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often SQLite is asked whether somebody else wrote.
 const POLL: Duration = Duration::from_millis(50);
+/// How long what a poll saw holds, from the moment of asking.
+const POLL_HOLDS: Duration = Duration::from_secs(2);
 /// After which a poll counts as failed.
 const POLL_DEADLINE: Duration = Duration::from_secs(1);
 /// How often the database's clock is read.
@@ -25,14 +27,14 @@ const JUMP: Duration = Duration::from_secs(1);
 const COUNT: Duration = Duration::from_secs(15);
 
 impl Sessions {
-    /// Background work, on the control runtime: polls SQLite's `data_version` every 50 ms, keeps the clock's offset to
+    /// Background work, on the control runtime: follows the feed or polls SQLite's `data_version` every 50 ms, keeps the clock's offset to
     /// the database, writes touches every second, counts sessions, attends to open streams. Ends with `stop`. While it
     /// does not run, the short bound holds.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
         let cache = &self.cache;
         let work = async {
             tokio::join!(
-                follow(cache, &self.settings.cache),
+                follow(cache),
                 keep_time(cache),
                 write_touches(cache),
                 count(cache),
@@ -40,7 +42,7 @@ impl Sessions {
             )
         };
         stop.run_until_cancelled(work).await;
-        cache.set_bound(self.settings.cache.max_age_without_feed);
+        cache.distrust();
     }
 }
 
@@ -50,13 +52,14 @@ fn every(period: Duration) -> tokio::time::Interval {
     ticks
 }
 
-async fn follow(cache: &Cache, settings: &CacheSettings) {
+/// Sees what other processes change, in the way that the engine has.
+async fn follow(cache: &Cache) {
     let mut poll = Poll::default();
     let mut ticks = every(POLL);
     loop {
         ticks.tick().await;
-        if poll.step(cache, settings).await.is_break() {
-            return;
+        if poll.step(cache).await.is_break() {
+            return feed::follow(cache).await;
         }
     }
 }
@@ -70,34 +73,32 @@ pub(super) struct Poll {
 
 impl Poll {
     /// Asks once. Breaks where the engine has no such number.
-    pub(super) async fn step(&mut self, cache: &Cache, settings: &CacheSettings) -> ControlFlow<()> {
+    pub(super) async fn step(&mut self, cache: &Cache) -> ControlFlow<()> {
+        let asked = cache.time.elapsed();
         match tokio::time::timeout(POLL_DEADLINE, cache.store.data_version()).await {
             Ok(Ok(None)) => return ControlFlow::Break(()),
-            Ok(Ok(Some(version))) => self.saw(version, cache, settings),
-            Ok(Err(error)) => self.missed(cache, settings, &error),
-            Err(late) => self.missed(cache, settings, &late),
+            Ok(Ok(Some(version))) => self.saw(version, asked, cache),
+            Ok(Err(error)) => self.missed(cache, &error),
+            Err(late) => self.missed(cache, &late),
         }
         ControlFlow::Continue(())
     }
 
-    fn saw(&mut self, version: i64, cache: &Cache, settings: &CacheSettings) {
-        let started = self.version.is_none();
+    fn saw(&mut self, version: i64, asked: Duration, cache: &Cache) {
         if self.version.replace(version) != Some(version) {
             cache.forget_all();
         }
         // Forgotten first: nothing from the time without a watch is believed by the long bound.
-        if started {
-            cache.set_bound(settings.max_age);
-            cache.metrics.feed_healthy.set(1);
-        }
+        cache.trust_until(asked.saturating_add(POLL_HOLDS));
+        cache.metrics.feed_healthy.set(1);
         if std::mem::take(&mut self.failing) {
             tracing::info!("changes by other processes are seen again");
         }
     }
 
     /// The number counts per connection, so it says nothing after an error; the next one makes everything forgotten.
-    fn missed(&mut self, cache: &Cache, settings: &CacheSettings, error: &(dyn std::error::Error + 'static)) {
-        cache.set_bound(settings.max_age_without_feed);
+    fn missed(&mut self, cache: &Cache, error: &(dyn std::error::Error + 'static)) {
+        cache.distrust();
         if self.version.take().is_some() {
             // The answers that open streams go by are older than they may be by the shorter bound.
             cache.streams.doubt_all();

@@ -48,6 +48,12 @@ pub(super) const POSTGRES: &[Migration] = &[
         oldest_compatible: 1,
         sql: include_str!("../../migrations/postgres/0004_admin.sql"),
     },
+    Migration {
+        version: 5,
+        name: "0005_feed",
+        oldest_compatible: 1,
+        sql: include_str!("../../migrations/postgres/0005_feed.sql"),
+    },
 ];
 
 pub(super) const SQLITE: &[Migration] = &[
@@ -74,6 +80,12 @@ pub(super) const SQLITE: &[Migration] = &[
         name: "0004_admin",
         oldest_compatible: 1,
         sql: include_str!("../../migrations/sqlite/0004_admin.sql"),
+    },
+    Migration {
+        version: 5,
+        name: "0005_feed",
+        oldest_compatible: 1,
+        sql: include_str!("../../migrations/sqlite/0005_feed.sql"),
     },
 ];
 
@@ -121,6 +133,11 @@ mod tests {
             "0004_admin",
             "56ae8e8bcb4edbe21f02a556be1c44b6e79d674dd9e010fc332b460533b6b77e",
             "349b94bc8e04fcc55511884d21afb1e3ca4b35c848d759d969a809ed379a6269",
+        ),
+        (
+            "0005_feed",
+            "b4527fd7fdb5520c0d036df351400a359e572b2bd8191b540bb54e617ef7471b",
+            "eae6e86c1e15d3a188be35856fe2255a94910319aa8d226b889326943d77a739",
         ),
     ];
 

@@ -12,6 +12,7 @@
 
 mod columns;
 mod error;
+mod feed;
 mod managing;
 mod migrate;
 mod open;
@@ -27,6 +28,7 @@ mod touches;
 mod work;
 
 pub use error::StoreError;
+pub use feed::{Feed, FeedMessage, Subscription};
 pub use managing::{Edited, EventFilter, EventHour, LogInTrait, Managing, Part, SessionFigures, UserEdit, Window};
 pub use open::{Role, describe, is_same, open};
 pub use passes::{Pass, Passes};
@@ -78,7 +80,7 @@ pub enum Place {
     Postgres {
         /// For everything.
         url: SecretString,
-        /// A direct connection for migrations (and later the feed) where `url` goes through a pooler.
+        /// A direct connection for migrations and the feed where `url` goes through a pooler.
         direct_url: Option<SecretString>,
         /// Schema of our tables.
         schema: String,
@@ -98,7 +100,7 @@ const EMAIL: &str = "the e-mail address";
 pub type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Durable state. Both engines pass one contract suite (`tests/it/store_contract.rs`).
-pub trait Store: Managing + Passes + 'static {
+pub trait Store: Feed + Managing + Passes + 'static {
     /// Checks that this program may run beside the schema, and applies pending migrations where `migrate` is set. Until it
     /// succeeded, every other call but [`Store::migrate`] is [`StoreError::NotReady`]. [`open`] has done it unless a
     /// gateway could not reach its database; then it is to be repeated until it is `Ok`. May take as long as migrations do.

@@ -9,6 +9,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Metric;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
@@ -104,6 +105,8 @@ pub struct Metrics {
     pub feed_healthy: Gauge,
     /// 1 when the configuration that was read last took effect, 0 when it was refused and the one before runs on.
     pub config_reload_success: Gauge,
+    /// Seconds from the sending of the last heartbeat of the feed to its hearing.
+    pub feed_lag: Gauge<f64, AtomicU64>,
     /// Expired sessions that this process removed.
     pub swept_sessions: Counter,
     /// Access lines that could not be written.
@@ -162,6 +165,7 @@ impl Metrics {
                 "config_reload_success",
                 "Whether the configuration that was read last took effect",
             ),
+            feed_lag: add(all, "feed_lag_seconds", "How late changes by other processes are seen"),
             swept_sessions: add(all, "swept_sessions", "Expired sessions removed"),
             access_lines_lost: add(all, "access_lines_lost", "Access lines that could not be written"),
             registry,

@@ -6,6 +6,7 @@ mod activity;
 mod admin;
 mod aliases;
 mod bad_days;
+mod coherence;
 mod commands;
 mod config_messages;
 mod config_settings;

@@ -75,7 +75,8 @@ static STORE: Table = Table {
         Key::new(
             "listen_url",
             Kind::One(&shape::POSTGRES_URL),
-            "A direct connection for migrations, where url goes through a pooler.",
+            "A direct connection to the same database, where url goes through a pooler: for the feed of changes, which a \
+             pooler in transaction mode loses, and for migrations.",
         )
         .example("\"postgres://portcullis@127.0.0.1:5433/portcullis\""),
         Key::new(
@@ -87,8 +88,8 @@ static STORE: Table = Table {
         Key::new(
             "max_connections",
             Kind::Number { least: 2, most: 1000 },
-            "Connections at once; a quarter of them is kept for session look-ups. A look-up takes a connection for \
-             well under a millisecond, so few are enough.",
+            "Connections at once; a quarter of them is kept for session look-ups, and the feed of changes takes two more. \
+             A look-up takes a connection for well under a millisecond, so few are enough.",
         )
         .default("8"),
         Key::new(

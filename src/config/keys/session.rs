@@ -174,7 +174,7 @@ pub(super) static CACHE: Table = Table {
                 least: SECOND,
                 most: HOUR,
             },
-            "While changes by others are seen as they happen (SQLite).",
+            "While changes by others are seen as they happen.",
         )
         .default("\"30s\""),
         Key::new(
@@ -183,7 +183,8 @@ pub(super) static CACHE: Table = Table {
                 least: Duration::from_millis(100),
                 most: HOUR,
             },
-            "While they aren't (Postgres): a session that was ended elsewhere is refused after this at the latest.",
+            "While they aren't, because the database's feed is lost: a session that was ended elsewhere is refused after this \
+             at the latest, or after the two seconds that it takes to notice.",
         )
         .default("\"5s\""),
         Key::new(

@@ -3,6 +3,7 @@
 mod browsers;
 mod connect;
 mod events;
+mod feed;
 mod managing;
 mod migrate;
 mod moment;
@@ -71,13 +72,15 @@ pub(super) struct Postgres {
     /// Look-ups have connections of their own, so that nothing slow stands before them.
     lookups: Arc<PgPool>,
     others: Arc<PgPool>,
+    /// Heartbeats of the feed, which are to be late only when everything is.
+    beats: Arc<PgPool>,
     limit: Duration,
     named_statements: bool,
     /// Name of the lock under which users are added.
     names_lock: String,
     /// Name of the lock under which expired sessions are removed.
     sweep_lock: String,
-    /// For migrations, past any pooler.
+    /// For migrations and the feed, past any pooler.
     direct: Arc<Servers>,
     schema: String,
     migrate: bool,
@@ -122,7 +125,8 @@ impl Postgres {
         Ok(Self {
             sql: Statements::in_schema(schema),
             lookups: connect::pool(&servers, lookups, clock.clone()),
-            others: connect::pool(&servers, others, clock),
+            others: connect::pool(&servers, others, clock.clone()),
+            beats: connect::pool(&servers, 1, clock),
             limit: settings.call_timeout,
             named_statements: settings.prepared_statements,
             names_lock: format!("portcullis users {schema}"),
@@ -320,6 +324,7 @@ impl Store for Postgres {
         within(self.limit, async move {
             self.lookups.close().await;
             self.others.close().await;
+            self.beats.close().await;
             Ok(())
         })
     }

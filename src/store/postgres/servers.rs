@@ -103,6 +103,11 @@ impl Servers {
         }
     }
 
+    /// How to connect to the server that was connected to last.
+    pub(super) fn current(&self) -> Option<&PgConnectOptions> {
+        self.each.get(self.preferred.load(Ordering::Relaxed))
+    }
+
     async fn connect_to(&self, options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
         let mut connection = options.connect().await?;
         if self.for_changes {

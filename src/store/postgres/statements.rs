@@ -189,6 +189,9 @@ statements! {
         AND ($3::timestamptz IS NULL OR expires_at > $3) RETURNING 1 AS taken";
     has_pass: "SELECT 1 AS good FROM {schema}.admin_passes WHERE digest = $1 AND kind = $2 AND expires_at > $3";
     forget_passes: "DELETE FROM {schema}.admin_passes WHERE expires_at <= $1";
+    // Nothing while the queue fills up: see migration 5.
+    beat: "SELECT pg_notify($1, 'h:' || (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) AS sent
+        WHERE pg_notification_queue_usage() < 0.5";
     now: "SELECT clock_timestamp() AS now";
     count: "SELECT (SELECT count(*) FROM {schema}.users) AS users,
         (SELECT count(*) FROM {schema}.sessions WHERE expires_at > $1 AND ends_at > $1) AS sessions";

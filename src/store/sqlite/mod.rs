@@ -197,6 +197,9 @@ impl Sqlite {
     }
 }
 
+/// Changes by other processes are seen by [`Store::data_version`].
+impl super::Feed for Sqlite {}
+
 impl Store for Sqlite {
     fn prepare(&self) -> Call<'_, ()> {
         within(MIGRATIONS, self.make_ready())

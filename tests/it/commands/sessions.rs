@@ -112,7 +112,8 @@ async fn on_postgres_every_instance_refuses_within_the_time_that_the_command_nam
     let out = said(&one, &["user", "disable", "ada"]).ok().out;
     assert_eq!(
         out,
-        "ada may no longer sign in; 1 session ended. Every instance acts on it within 5 seconds.\n"
+        "ada may no longer sign in; 1 session ended. Every instance acts on it at once; one that has lost the database's \
+         feed, within 5 seconds.\n"
     );
     let started = Instant::now();
     refused(&one, &cookie).await;

@@ -1,6 +1,7 @@
 //! Where a shipped configuration is started: a database, an application, certificates, and any number of instances.
 
 use crate::support::client::{Client, Response};
+use crate::support::fleet;
 use crate::support::gateway::{Gateway, PATIENCE, PROGRAM, Stillborn, pause};
 use crate::support::postgres::Postgres;
 use crate::support::upstream::{Recorded, Reply, Upstream};
@@ -115,10 +116,13 @@ impl Place {
         self.environment.remove(name);
     }
 
-    /// Starts an instance.
+    /// Starts an instance and waits until it hears the feed: the moment when it does makes it forget what it knows.
     pub fn start(&self) -> Gateway {
-        self.try_start()
-            .unwrap_or_else(|end| panic!("the gateway ended with {:?}:\n{}", end.code, end.stderr))
+        let gateway = self
+            .try_start()
+            .unwrap_or_else(|end| panic!("the gateway ended with {:?}:\n{}", end.code, end.stderr));
+        gateway.wait_for_log(fleet::SEEN);
+        gateway
     }
 
     /// Starts an instance that may refuse.

@@ -154,6 +154,8 @@ fn never<T: Send + 'static>() -> Call<'static, T> {
 
 impl Managing for FakeStore {}
 
+impl Feed for FakeStore {}
+
 impl Passes for FakeStore {}
 
 impl Store for FakeStore {

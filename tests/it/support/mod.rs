@@ -5,6 +5,7 @@
 
 pub mod balancer;
 pub mod client;
+pub mod fleet;
 pub mod gateway;
 pub mod net;
 pub mod path;

@@ -1,0 +1,490 @@
+//! Follows the feed of changes by other processes, and decides how long cached answers are believed.
+//!
+//! The feed is healthy while a heartbeat that was sent less than [`LEASE`] ago was heard: the *last heartbeat heard* is
+//! the truth, not the state of a connection, which may be dead without a word. Heartbeats go out the way that changes
+//! are written and come back the way that changes are told, in the order of the commits. So when one that was sent at
+//! `t` is heard, everything that was committed before `t` has been heard too, and a change that was lost keeps the lease
+//! from being renewed by anything that came after it. Each hit of the cache looks at the lease itself, so that a process
+//! that stood still believes nothing for longer than one that did not.
+//!
+//! The order of a beginning: LISTEN is in force, a heartbeat is heard, everything that was learnt before is forgotten,
+//! the long bound holds.
+
+use super::cache::Cache;
+use super::load::GUARD;
+use super::watch::set_time;
+use crate::model::Timestamp;
+use crate::store::Call;
+use crate::store::FeedMessage;
+use crate::store::StoreError;
+use crate::store::Subscription;
+use std::time::Duration;
+
+/// How long changes count as seen after a heartbeat that was heard was sent.
+pub(super) const LEASE: Duration = Duration::from_secs(2);
+/// Who has heard no heartbeat for this long, and up to half as long again, sends one: all instances together send two a
+/// second at most, give or take those that send at the same moment.
+const QUIET: Duration = Duration::from_millis(500);
+/// Between two attempts to listen, at first and at most, less up to a half.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// Words that nobody understands make everything forgotten, but not more often than this.
+const UNKNOWN_APART: Duration = Duration::from_secs(1);
+
+/// Follows the feed until it is dropped; returns where the engine has none.
+pub(super) async fn follow(cache: &Cache) {
+    let mut follower = Follower::new(cache);
+    while let Some(lost) = follower.subscription().await {
+        let pause = follower.lost(&lost);
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Why nothing is heard.
+#[derive(Debug)]
+pub(super) enum Lost {
+    /// No subscription, or it ended.
+    Broken(StoreError),
+    /// Heartbeats were sent and none was heard.
+    Unheard,
+    /// No heartbeat could be sent.
+    Unsent(StoreError),
+}
+
+/// What was last told to the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Seen,
+    Broken,
+    Unheard,
+    Unsent,
+}
+
+pub(super) struct Follower<'a> {
+    cache: &'a Cache,
+    healthy: bool,
+    told: Told,
+    /// Attempts since the feed was healthy.
+    attempts: u32,
+}
+
+impl<'a> Follower<'a> {
+    pub(super) fn new(cache: &'a Cache) -> Self {
+        Self {
+            cache,
+            healthy: false,
+            told: Told::Nothing,
+            attempts: 0,
+        }
+    }
+
+    /// One subscription, from LISTEN to its end; `None` where the engine has no feed.
+    async fn subscription(&mut self) -> Option<Lost> {
+        let listening = tokio::time::timeout(GUARD, self.cache.store.listen());
+        // How late a heartbeat is depends on the database's clock, which may be another server's by now.
+        let (listening, _) = tokio::join!(listening, set_time(self.cache));
+        match listening.unwrap_or(Err(StoreError::TimedOut)) {
+            Ok(Some(mut subscription)) => Some(self.listen(&mut *subscription).await),
+            Ok(None) => None,
+            Err(error) => Some(Lost::Broken(error)),
+        }
+    }
+
+    /// Hears what is told until nothing is any more.
+    pub(super) async fn listen(&mut self, subscription: &mut dyn Subscription) -> Lost {
+        let cache = self.cache;
+        let mut pulse = Pulse::new(cache.time.elapsed());
+        let mut sending: Option<Call<'_, ()>> = None;
+        loop {
+            let now = cache.time.elapsed();
+            if let Some(lost) = pulse.lost(now) {
+                return lost;
+            }
+            if pulse.flush(now) {
+                cache.forget_all();
+            }
+            if sending.is_none() && pulse.beat(now) {
+                sending = Some(cache.store.beat());
+            }
+            let sent = async {
+                match &mut sending {
+                    Some(beat) => beat.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                heard = subscription.next() => match heard {
+                    Ok(message) => self.hear(message, &mut pulse),
+                    Err(error) => return Lost::Broken(error),
+                },
+                sent = sent => {
+                    sending = None;
+                    pulse.sent(sent);
+                }
+                () = tokio::time::sleep(pulse.wake_at().saturating_sub(now)) => {}
+            }
+        }
+    }
+
+    pub(super) fn hear(&mut self, message: FeedMessage, pulse: &mut Pulse) {
+        match message {
+            FeedMessage::Sessions(digests) => digests.iter().for_each(|digest| self.cache.forget(digest)),
+            FeedMessage::User(user) => self.cache.forget_user(user),
+            FeedMessage::Everything => self.cache.forget_all(),
+            FeedMessage::Unknown => pulse.unknown(self.cache.time.elapsed()),
+            FeedMessage::Beat(sent) => self.hear_beat(sent, pulse),
+        }
+    }
+
+    fn hear_beat(&mut self, sent: Timestamp, pulse: &mut Pulse) {
+        let moment = self.cache.time.moment();
+        let lag = moment.now.since(sent);
+        self.cache.metrics.feed_lag.set(lag.as_secs_f64());
+        let Some(until) = pulse.heard(moment.elapsed.saturating_sub(lag), moment.elapsed) else {
+            return;
+        };
+        if !self.healthy {
+            // Before the long bound holds: nothing from the time without a feed is believed by it.
+            self.cache.forget_all();
+            self.seen();
+        }
+        self.cache.trust_until(until);
+    }
+
+    fn seen(&mut self) {
+        self.healthy = true;
+        self.attempts = 0;
+        self.told = Told::Seen;
+        self.cache.metrics.feed_healthy.set(1);
+        tracing::info!("changes by other instances are seen as they happen");
+    }
+
+    /// The short bound holds from here on. How long to wait before the next attempt.
+    pub(super) fn lost(&mut self, lost: &Lost) -> Duration {
+        self.cache.distrust();
+        self.cache.metrics.feed_healthy.set(0);
+        if std::mem::take(&mut self.healthy) {
+            // The answers that open streams go by are older than they may be by the short bound.
+            self.cache.streams.doubt_all();
+        }
+        self.tell(lost);
+        let (first, most) = PAUSES;
+        let pause = first.saturating_mul(1 << self.attempts.min(10)).min(most);
+        self.attempts = self.attempts.saturating_add(1);
+        pause.saturating_sub(part_of(pause / 2))
+    }
+
+    /// One line for each change, not for each attempt.
+    fn tell(&mut self, lost: &Lost) {
+        let (word, error): (_, Option<&dyn std::error::Error>) = match lost {
+            // Said where the database is waited for.
+            Lost::Broken(StoreError::NotReady) | Lost::Unsent(StoreError::NotReady) => return,
+            Lost::Broken(error) => (Told::Broken, Some(error)),
+            Lost::Unsent(error) => (Told::Unsent, Some(error)),
+            Lost::Unheard => (Told::Unheard, None),
+        };
+        if std::mem::replace(&mut self.told, word) == word {
+            return;
+        }
+        match lost {
+            Lost::Unheard => tracing::warn!(
+                "changes by other instances are not seen: the database accepts LISTEN, and its notifications do not \
+                 arrive. Behind a pooler in transaction mode, give a direct connection to the same database as \
+                 store.listen_url. Until then cached sessions are believed for a shorter time"
+            ),
+            Lost::Unsent(_) => tracing::warn!(
+                error,
+                "changes by other instances are not seen: no heartbeat can be sent; cached sessions are believed for a \
+                 shorter time"
+            ),
+            Lost::Broken(_) => tracing::warn!(
+                error,
+                "changes by other instances are not seen; cached sessions are believed for a shorter time"
+            ),
+        }
+    }
+}
+
+/// Heartbeats of one subscription. Times are those of [`crate::clock::Clock::elapsed`].
+pub(super) struct Pulse {
+    /// When nothing counts as heard any more.
+    until: Duration,
+    /// When the next heartbeat is sent, if none is heard before.
+    beat_at: Duration,
+    /// What became of the last one that was sent since one was heard.
+    last: Option<Result<(), StoreError>>,
+    /// When everything is to be forgotten for words that nobody understood.
+    flush_at: Option<Duration>,
+    /// When that may happen next.
+    flush_from: Duration,
+}
+
+impl Pulse {
+    /// From LISTEN on: the first heartbeat is sent at once, and has as much time as all others.
+    pub(super) fn new(now: Duration) -> Self {
+        Self {
+            until: now.saturating_add(LEASE),
+            beat_at: now,
+            last: None,
+            flush_at: None,
+            flush_from: Duration::ZERO,
+        }
+    }
+
+    /// A heartbeat that was sent at `sent` is heard: until when changes count as seen; `None` when it comes so late that
+    /// they do not.
+    pub(super) fn heard(&mut self, sent: Duration, now: Duration) -> Option<Duration> {
+        let until = sent.saturating_add(LEASE);
+        if until <= now {
+            return None;
+        }
+        self.until = self.until.max(until);
+        self.beat_at = now.saturating_add(QUIET).saturating_add(part_of(QUIET / 2));
+        self.last = None;
+        Some(self.until)
+    }
+
+    /// Whether a heartbeat is to be sent now.
+    pub(super) fn beat(&mut self, now: Duration) -> bool {
+        let due = now >= self.beat_at;
+        if due {
+            self.beat_at = now.saturating_add(QUIET);
+        }
+        due
+    }
+
+    pub(super) fn sent(&mut self, sent: Result<(), StoreError>) {
+        // One that went out is enough to know that it should have come back.
+        if !matches!(self.last, Some(Ok(()))) {
+            self.last = Some(sent);
+        }
+    }
+
+    pub(super) fn lost(&mut self, now: Duration) -> Option<Lost> {
+        (now >= self.until).then(|| match self.last.take() {
+            Some(Ok(())) => Lost::Unheard,
+            Some(Err(error)) => Lost::Unsent(error),
+            None => Lost::Unsent(StoreError::TimedOut),
+        })
+    }
+
+    pub(super) fn unknown(&mut self, now: Duration) {
+        self.flush_at.get_or_insert(now.max(self.flush_from));
+    }
+
+    /// Whether everything is to be forgotten now.
+    pub(super) fn flush(&mut self, now: Duration) -> bool {
+        let due = self.flush_at.is_some_and(|at| now >= at);
+        if due {
+            self.flush_at = None;
+            self.flush_from = now.saturating_add(UNKNOWN_APART);
+        }
+        due
+    }
+
+    /// When one of these is due.
+    fn wake_at(&self) -> Duration {
+        let wake_at = self.until.min(self.beat_at);
+        self.flush_at.map_or(wake_at, |at| wake_at.min(at))
+    }
+}
+
+/// A random part of `whole`, so that instances do not act in step.
+fn part_of(whole: Duration) -> Duration {
+    let mut random = [0];
+    // Without randomness they do; nothing else is lost.
+    let _ = getrandom::fill(&mut random);
+    whole * u32::from(random[0]) / 256
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Bench;
+    use super::super::testing::MAX_AGE;
+    use super::super::testing::NO_GRACE;
+    use super::super::testing::SHORT;
+    use super::*;
+    use crate::model::Digest;
+    use crate::model::UserId;
+    use crate::session::Identified;
+    use crate::session::Local;
+
+    const STEP: Duration = Duration::from_millis(100);
+
+    struct Followed {
+        bench: Bench,
+        pulse: Pulse,
+        value: String,
+        digest: Digest,
+        user: UserId,
+        local: Local,
+    }
+
+    impl Followed {
+        /// Somebody is signed in and known to a core; nothing was heard yet.
+        async fn new() -> Self {
+            let bench = Bench::new();
+            let opened = bench.open("anna").await;
+            let local = bench.local();
+            let pulse = Pulse::new(bench.clock.elapsed());
+            let user = super::super::testing::user("anna").id;
+            let this = Self {
+                bench,
+                pulse,
+                value: opened.0,
+                digest: opened.1,
+                user,
+                local,
+            };
+            assert!(this.is_live().await);
+            this
+        }
+
+        async fn is_live(&self) -> bool {
+            let values = [self.value.as_bytes()];
+            matches!(self.local.identify(&values, NO_GRACE).await, Identified::Live(_))
+        }
+
+        /// Whether it is believed without a question.
+        fn is_believed(&self) -> bool {
+            self.local.try_identify(&[self.value.as_bytes()]).is_some()
+        }
+
+        fn beat(&mut self, follower: &mut Follower<'_>) {
+            let now = self.bench.sessions.now();
+            follower.hear(FeedMessage::Beat(now), &mut self.pulse);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_told_is_forgotten_and_nothing_else() {
+        let mut this = Followed::new().await;
+        let cache = std::sync::Arc::clone(&this.bench.sessions.cache);
+        let mut follower = Follower::new(&cache);
+        this.beat(&mut follower);
+        let (other, nobody) = (Digest([9; 32]), UserId(uuid::Uuid::from_u128(9)));
+        for (message, believed) in [
+            (FeedMessage::Sessions(vec![other]), true),
+            (FeedMessage::User(nobody), true),
+            (FeedMessage::Sessions(vec![other, this.digest]), false),
+            (FeedMessage::User(this.user), false),
+            (FeedMessage::Everything, false),
+        ] {
+            assert!(this.is_live().await);
+            follower.hear(message.clone(), &mut this.pulse);
+            assert_eq!(this.is_believed(), believed, "{message:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_long_bound_holds_from_the_first_heartbeat_on_and_nothing_older_is_believed_by_it() {
+        let mut this = Followed::new().await;
+        let cache = std::sync::Arc::clone(&this.bench.sessions.cache);
+        let mut follower = Follower::new(&cache);
+        this.bench.store.delete(&this.digest);
+        assert!(this.is_believed(), "within the short bound");
+        this.beat(&mut follower);
+        assert!(!this.is_live().await, "it was learnt before anybody listened");
+        assert!(this.bench.metrics.text().contains("portcullis_feed_healthy 1"));
+    }
+
+    #[tokio::test]
+    async fn the_short_bound_is_back_two_seconds_after_the_last_heartbeat_whoever_notices() {
+        let mut this = Followed::new().await;
+        let cache = std::sync::Arc::clone(&this.bench.sessions.cache);
+        let mut follower = Follower::new(&cache);
+        this.beat(&mut follower);
+        assert!(this.is_live().await);
+        let mut age = Duration::ZERO;
+        while age < 2 * SHORT {
+            this.bench.clock.advance(STEP);
+            age += STEP;
+            this.beat(&mut follower);
+            assert!(this.is_believed(), "{age:?}");
+        }
+        this.bench.clock.advance(LEASE.saturating_sub(STEP));
+        assert!(this.is_believed());
+        this.bench.clock.advance(STEP);
+        assert!(!this.is_believed(), "nobody did anything");
+        // Nor is it believed again without being asked for, when the feed is back.
+        this.bench.store.delete(&this.digest);
+        follower.lost(&Lost::Unheard);
+        this.beat(&mut follower);
+        assert!(!this.is_live().await);
+        assert_eq!(cache.bound(this.bench.clock.elapsed()), MAX_AGE);
+    }
+
+    #[tokio::test]
+    async fn a_heartbeat_that_comes_late_is_none() {
+        let mut this = Followed::new().await;
+        let cache = std::sync::Arc::clone(&this.bench.sessions.cache);
+        let mut follower = Follower::new(&cache);
+        let sent = this.bench.sessions.now();
+        this.bench.clock.advance(LEASE);
+        follower.hear(FeedMessage::Beat(sent), &mut this.pulse);
+        assert_eq!(cache.bound(this.bench.clock.elapsed()), SHORT);
+        assert!(this.bench.metrics.text().contains("portcullis_feed_healthy 0"));
+        assert!(this.bench.metrics.text().contains("portcullis_feed_lag_seconds 2"));
+        // One from the future lasts no longer than one of this moment.
+        let ahead = this.bench.sessions.now().plus(Duration::from_hours(1));
+        follower.hear(FeedMessage::Beat(ahead), &mut this.pulse);
+        assert_eq!(cache.bound(this.bench.clock.elapsed()), MAX_AGE);
+        this.bench.clock.advance(LEASE);
+        assert_eq!(cache.bound(this.bench.clock.elapsed()), SHORT);
+    }
+
+    #[test]
+    fn who_hears_nothing_sends_a_heartbeat_and_who_hears_one_waits() {
+        let mut pulse = Pulse::new(Duration::ZERO);
+        assert!(pulse.beat(Duration::ZERO) && !pulse.beat(STEP));
+        for count in 1..20 {
+            let now = count * STEP;
+            assert!(pulse.heard(now, now).is_some());
+            assert!(!pulse.beat(now + QUIET.saturating_sub(STEP / 2)));
+        }
+        let last = 19 * STEP;
+        assert!(pulse.beat(last + QUIET + QUIET / 2));
+        assert!(pulse.lost(last + LEASE.saturating_sub(STEP)).is_none());
+        assert!(
+            matches!(pulse.lost(last + LEASE), Some(Lost::Unsent(_))),
+            "it did not get out"
+        );
+        pulse.sent(Err(StoreError::NotReady));
+        assert!(matches!(
+            pulse.lost(last + LEASE),
+            Some(Lost::Unsent(StoreError::NotReady))
+        ));
+        pulse.sent(Ok(()));
+        pulse.sent(Err(StoreError::TimedOut));
+        assert!(matches!(pulse.lost(last + LEASE), Some(Lost::Unheard)), "one did");
+    }
+
+    #[test]
+    fn unknown_words_cause_one_flush_a_second_and_the_last_of_them_is_not_lost() {
+        let mut pulse = Pulse::new(Duration::ZERO);
+        let mut flushes = Vec::new();
+        for count in 0..35 {
+            let now = count * STEP;
+            if count < 25 {
+                pulse.unknown(now);
+            }
+            if pulse.flush(now) {
+                flushes.push(count);
+            }
+        }
+        assert_eq!(flushes, [0, 10, 20, 30]);
+    }
+
+    #[tokio::test]
+    async fn attempts_are_never_closer_than_they_should_be_and_the_first_comes_soon() {
+        let bench = Bench::new();
+        let mut follower = Follower::new(&bench.sessions.cache);
+        let pauses: Vec<Duration> = (0..40).map(|_| follower.lost(&Lost::Unheard)).collect();
+        assert!(pauses[0] <= PAUSES.0 && pauses[0] >= PAUSES.0 / 2);
+        assert!(
+            pauses[10..]
+                .iter()
+                .all(|pause| (PAUSES.1 / 2..=PAUSES.1).contains(pause))
+        );
+    }
+}
