@@ -2,9 +2,11 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod browser;
+mod chaos;
 mod cluster;
 mod load;
 mod openapi;
+mod pooler;
 mod python;
 mod radicale;
 #[path = "../it/support/mod.rs"]

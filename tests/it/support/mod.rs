@@ -9,6 +9,7 @@ pub mod fleet;
 pub mod gateway;
 pub mod net;
 pub mod path;
+pub mod pooler;
 pub mod postgres;
 pub mod stage;
 pub mod store;
