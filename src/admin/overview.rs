@@ -100,6 +100,28 @@ fn tiles(figures: &Figures) -> Vec<Tile> {
         tile(sessions.users, "users"),
         tile(sessions.expired, "expired, not removed yet"),
     ]
+    .into_iter()
+    .chain(instance_tiles(figures))
+    .collect()
+}
+
+/// Only where there can be several.
+fn instance_tiles(figures: &Figures) -> Vec<Tile> {
+    let all = figures.instances.as_deref().unwrap_or_default();
+    let live = all.iter().filter(|one| one.live).count();
+    let apart = all.iter().filter(|one| !one.refuses_cookies_of.is_empty()).count();
+    let tile = |number: usize, what| Tile {
+        number: number.to_string(),
+        what,
+    };
+    let mut tiles = Vec::new();
+    if live > 0 {
+        tiles.push(tile(live, "instances"));
+    }
+    if apart > 0 {
+        tiles.push(tile(apart, "of them refuse cookies of others: see their logs"));
+    }
+    tiles
 }
 
 fn session_row(found: Found, now: Timestamp) -> SessionRow {

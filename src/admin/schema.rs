@@ -212,6 +212,9 @@ fn statistics() -> Value {
             }))),
             "sweeps": or_null(&many(json!({ "at": reference("Time"), "took_seconds": seconds.clone(), "removed": count(),
                 "by_hand": { "type": "boolean" }, "error": or_null(&text()) }))),
+            "instances": or_null(&many(json!({ "id": reference("Uuid"), "host": text(), "address": text(), "version": text(),
+                "started_at": reference("Time"), "last_seen_at": reference("Time"), "live": { "type": "boolean" },
+                "refuses_cookies_of": { "type": "array", "items": reference("Uuid") } }))),
             "process": object(&json!({
                 "lookups": object(&json!({
                     "found": count(), "absent": count(), "unavailable": count(),

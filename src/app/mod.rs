@@ -14,6 +14,7 @@ mod doorman;
 mod follow;
 mod pending;
 mod places;
+mod presence;
 mod ready;
 mod reload;
 mod snapshot;
@@ -29,6 +30,7 @@ use crate::net;
 use crate::net::Bound;
 use crate::net::Workers;
 use crate::session;
+use crate::session::Presence;
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -69,6 +71,7 @@ pub struct Running {
     lifecycle: Lifecycle,
     workers: Workers,
     reloader: Arc<Reloader>,
+    presence: Arc<Presence>,
 }
 
 /// Starts everything on the current (control) runtime. `reread` reads the configuration again, on SIGHUP and when it is
@@ -129,6 +132,7 @@ fn run(
         .context("cannot wait for signals")?;
     let cores = Cores::new(Arc::clone(&first.shared));
     let (listeners, admin_url) = (urls(&bound, false), urls(&bound, true).into_iter().next());
+    let presence = presence::show(&permanent, &listeners, snapshots.clone());
     let doors = Arc::clone(&cores);
     let join = move |core| doors.join(core);
     let workers = Workers::start(bound, &started.net, &lifecycle, &permanent.metrics, join)?;
@@ -156,6 +160,7 @@ fn run(
         lifecycle,
         workers,
         reloader,
+        presence,
     })
 }
 
@@ -218,6 +223,7 @@ impl Running {
             lifecycle,
             workers,
             reloader,
+            presence,
             ..
         } = self;
         let cut = workers.finished().await;
@@ -226,6 +232,7 @@ impl Running {
         lifecycle.tasks.wait().await;
         let last = Arc::clone(&reloader.newest.borrow());
         last.sessions.flush(reloader.started.store.call_timeout).await;
+        presence.leave().await;
         if let Err(error) = reloader.permanent.store.close().await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,

@@ -5,9 +5,12 @@ use super::output;
 use super::place;
 use crate::config::Config;
 use crate::config::Problems;
+use crate::session;
 use crate::store;
+use crate::store::Instance;
 use crate::store::Place;
 use crate::store::Role;
+use crate::store::Store;
 use crate::telemetry::Chain;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -45,9 +48,9 @@ pub(super) async fn run(options: Options) -> Result<ExitCode> {
         Ok(loaded) => (Some(loaded.config), loaded.warnings),
         Err(problems) => (None, problems),
     };
-    let unasked = match &config {
+    let Asked { unasked, strangers } = match &config {
         Some(config) if options.online => ask(config).await,
-        _ => Vec::new(),
+        _ => Asked::default(),
     };
     let code = match &config {
         None if problems.could_not_read() => 1,
@@ -59,8 +62,12 @@ pub(super) async fn run(options: Options) -> Result<ExitCode> {
         let mut answer = problems.to_json();
         answer["valid"] = json!(config.is_some());
         answer["online"] = json!(unasked);
+        answer["instances"] = json!(strangers);
         output::json(&answer)?;
     } else {
+        for stranger in &strangers {
+            anstream::eprintln!("warning: {stranger}");
+        }
         tell(&file.display().to_string(), config.is_some(), &problems, &unasked)?;
     }
     Ok(ExitCode::from(code))
@@ -77,11 +84,22 @@ fn tell(file: &str, valid: bool, problems: &Problems, unasked: &[String]) -> Res
     Ok(())
 }
 
-/// Asks whatever the configuration names that can be asked without changing anything; returns what could not be had.
-async fn ask(config: &Config) -> Vec<String> {
+/// What was learned by asking.
+#[derive(Default)]
+struct Asked {
+    /// What could not be had.
+    unasked: Vec<String>,
+    /// Running instances that one with this configuration would not get on with.
+    strangers: Vec<String>,
+}
+
+/// Asks whatever the configuration names that can be asked without changing anything.
+async fn ask(config: &Config) -> Asked {
     let mut failed = Vec::new();
-    if let Err(error) = ask_store(config).await {
-        failed.push(Chain(error.as_ref()).to_string());
+    let mut strangers = Vec::new();
+    match ask_store(config).await {
+        Ok(found) => strangers = found,
+        Err(error) => failed.push(Chain(error.as_ref()).to_string()),
     }
     for upstream in &config.proxy.upstreams {
         for server in &upstream.servers {
@@ -90,22 +108,45 @@ async fn ask(config: &Config) -> Vec<String> {
             }
         }
     }
-    failed
+    Asked {
+        unasked: failed,
+        strangers,
+    }
 }
 
-/// Connects and reads which migrations the database has.
-async fn ask_store(config: &Config) -> Result<()> {
+/// Connects and reads which migrations the database has, and which instances run on it.
+async fn ask_store(config: &Config) -> Result<Vec<String>> {
     if let Place::Sqlite { path } = &config.store.place
         && !path.exists()
     {
         // It is made at the first start.
-        return Ok(());
+        return Ok(Vec::new());
     }
     let store = store::open(&config.store, Role::Migration, crate::clock::Clock::system()).await?;
-    let asked = tokio::time::timeout(PATIENCE, store.migrate(true)).await;
+    let asked = tokio::time::timeout(PATIENCE, running(store.as_ref())).await;
     let outcome = asked.unwrap_or(Err(store::StoreError::TimedOut));
     let _ = store.close().await;
-    outcome.map(drop).context(store.description())
+    let all = outcome.with_context(|| store.description())?;
+    let ours = session::signing(&config.session.secrets, &config.session.cookie);
+    let told = |(one, discord): (&Instance, session::Discord)| {
+        format!(
+            "an instance with this configuration would be \"this one\": the running instance on {} ({}) {}",
+            one.host,
+            one.address,
+            discord.advice()
+        )
+    };
+    Ok(session::strangers(&ours, &all).into_iter().map(told).collect())
+}
+
+/// The instances that run; none where the database is still to be migrated.
+async fn running(store: &dyn Store) -> Result<Vec<store::SeenInstance>, store::StoreError> {
+    if !store.migrate(true).await?.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Nothing is due, so this changes nothing.
+    store.prepare().await?;
+    store.list_instances().await
 }
 
 async fn look_up(host: &str, port: u16) -> Result<()> {

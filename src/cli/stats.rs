@@ -4,6 +4,7 @@ use super::output;
 use super::place::Place;
 use crate::session;
 use crate::session::Figures;
+use crate::session::InstanceFacts;
 use crate::session::LogIns;
 use anyhow::Result;
 use clap::Args;
@@ -45,10 +46,41 @@ fn tell(figures: &Figures) -> Result<()> {
         output::line("")?;
         output::table(&["user", "active sessions"], rows)?;
     }
+    tell_instances(figures.instances.as_deref().unwrap_or_default())?;
     match &figures.log_ins {
         Some(log_ins) => tell_log_ins(log_ins),
         None => output::line("\nLog-ins could not be counted in time."),
     }
+}
+
+fn tell_instances(instances: &[InstanceFacts]) -> Result<()> {
+    if instances.is_empty() {
+        return Ok(());
+    }
+    let rows = instances.iter().map(|one| {
+        let state = match (one.live, one.refuses_cookies_of.is_empty()) {
+            (false, _) => "silent",
+            (true, true) => "runs",
+            (true, false) => "runs; refuses cookies of others",
+        };
+        let seen = one.last_seen_at.to_string();
+        vec![
+            one.host.clone(),
+            one.address.clone(),
+            one.version.clone(),
+            seen,
+            state.to_owned(),
+        ]
+    });
+    output::line("")?;
+    output::table(&["instance", "listens on", "version", "last seen", "state"], rows)?;
+    if instances.iter().any(|one| !one.refuses_cookies_of.is_empty()) {
+        output::line(
+            "Users are signed out when they move to an instance that refuses the other's cookies. `portcullis check \
+             --online` with the configuration of either says why and what to do.",
+        )?;
+    }
+    Ok(())
 }
 
 fn tell_log_ins(log_ins: &LogIns) -> Result<()> {

@@ -1,7 +1,9 @@
 //! What operators want to know of sessions and log-ins, in numbers. Bounded: each question has the store's call timeout, and
 //! log-ins are counted among the newest events only.
 
+use super::InstanceFacts;
 use super::Sessions;
+use super::facts;
 use crate::model::EventKind;
 use crate::model::Timestamp;
 use crate::model::Username;
@@ -36,6 +38,8 @@ pub struct Figures {
     pub log_ins: Option<LogIns>,
     /// The last runs of the sweep, the newest first.
     pub sweeps: Option<Vec<SweepRun>>,
+    /// Gateways on this store, the oldest first; none on SQLite, which has one only.
+    pub instances: Option<Vec<InstanceFacts>>,
 }
 
 /// Numbers of sessions.
@@ -151,6 +155,7 @@ pub async fn figures(store: &dyn Store) -> Result<Figures, StoreError> {
     let users = told(store.busiest_users(now, TOP).await, "users");
     let sweeps = told(store.last_sweeps(SWEEPS).await, "sweeps");
     let log_ins = told(log_ins(store, now, window).await, "log-ins");
+    let instances = told(store.list_instances().await, "instances");
     Ok(Figures {
         at: now,
         sessions: SessionCounts {
@@ -168,6 +173,7 @@ pub async fn figures(store: &dyn Store) -> Result<Figures, StoreError> {
         }),
         log_ins,
         sweeps: sweeps.map(|sweeps| sweeps.into_iter().map(SweepRun::from).collect()),
+        instances: instances.as_deref().map(facts),
     })
 }
 

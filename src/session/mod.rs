@@ -24,6 +24,7 @@ mod entry;
 mod feed;
 mod figures;
 mod first;
+mod instances;
 mod life;
 mod load;
 mod moment;
@@ -57,6 +58,7 @@ pub use figures::{
     DayCount, DeviceCount, Figures, LogIns, NetworkCount, ReasonCount, SessionCounts, SweepRun, UserCount, figures,
 };
 pub use first::Local;
+pub use instances::{Discord, InstanceFacts, Presence, Whereabouts, discords, facts, signing, strangers};
 pub use open_stream::{Changes, OpenStream, StreamEnd};
 pub use record::{DataError, MOST_DATA};
 pub use secret::{SecretError, load_or_make_secret};

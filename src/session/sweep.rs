@@ -189,7 +189,7 @@ fn until(at: Duration, now: Timestamp) -> Duration {
 }
 
 /// Anything from zero to one; a half without randomness.
-fn fraction() -> f64 {
+pub(super) fn fraction() -> f64 {
     let mut bytes = [0; 4];
     match getrandom::fill(&mut bytes) {
         Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),

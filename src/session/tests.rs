@@ -10,6 +10,7 @@ use std::task::Poll;
 impl crate::store::Managing for testing::FakeStore {}
 impl crate::store::Feed for testing::FakeStore {}
 impl crate::store::Passes for testing::FakeStore {}
+impl crate::store::Instances for testing::FakeStore {}
 
 async fn ask(local: &Local, value: &str) -> Identified {
     local.identify(&[value.as_bytes()], NO_GRACE).await

@@ -6,6 +6,7 @@ use crate::model::UserState;
 use crate::model::Username;
 use crate::store::sweeps::SweepScope;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// A value that is not what this program writes.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +74,11 @@ pub(super) fn swept_until(scope: SweepScope, now: Timestamp) -> Timestamp {
         SweepScope::Due => now,
         SweepScope::All => Timestamp::from_micros(now.as_micros().saturating_add(HOUR)),
     }
+}
+
+/// Spans of time: microseconds, as everything else.
+pub(super) fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// Counts and limits: SQL has no unsigned numbers.

@@ -54,6 +54,12 @@ pub(super) const POSTGRES: &[Migration] = &[
         oldest_compatible: 1,
         sql: include_str!("../../migrations/postgres/0005_feed.sql"),
     },
+    Migration {
+        version: 6,
+        name: "0006_instances",
+        oldest_compatible: 1,
+        sql: include_str!("../../migrations/postgres/0006_instances.sql"),
+    },
 ];
 
 pub(super) const SQLITE: &[Migration] = &[
@@ -86,6 +92,12 @@ pub(super) const SQLITE: &[Migration] = &[
         name: "0005_feed",
         oldest_compatible: 1,
         sql: include_str!("../../migrations/sqlite/0005_feed.sql"),
+    },
+    Migration {
+        version: 6,
+        name: "0006_instances",
+        oldest_compatible: 1,
+        sql: include_str!("../../migrations/sqlite/0006_instances.sql"),
     },
 ];
 
@@ -138,6 +150,11 @@ mod tests {
             "0005_feed",
             "b4527fd7fdb5520c0d036df351400a359e572b2bd8191b540bb54e617ef7471b",
             "eae6e86c1e15d3a188be35856fe2255a94910319aa8d226b889326943d77a739",
+        ),
+        (
+            "0006_instances",
+            "45f0bd0edb0a998b8f1a6039431399c4bd1c0a273daf99684cbb457ca7e30757",
+            "aa1e880a2de9f1f26d3e3c63c757d6b4badf0febb80b89d442614d0d6ef53678",
         ),
     ];
 

@@ -13,6 +13,7 @@
 mod columns;
 mod error;
 mod feed;
+mod instances;
 mod managing;
 mod migrate;
 mod open;
@@ -29,6 +30,7 @@ mod work;
 
 pub use error::StoreError;
 pub use feed::{Feed, FeedMessage, Subscription};
+pub use instances::{Instance, Instances, SeenInstance, Signing};
 pub use managing::{Edited, EventFilter, EventHour, LogInTrait, Managing, Part, SessionFigures, UserEdit, Window};
 pub use open::{Role, describe, is_same, open};
 pub use passes::{Pass, Passes};
@@ -100,7 +102,7 @@ const EMAIL: &str = "the e-mail address";
 pub type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Durable state. Both engines pass one contract suite (`tests/it/store_contract.rs`).
-pub trait Store: Feed + Managing + Passes + 'static {
+pub trait Store: Feed + Instances + Managing + Passes + 'static {
     /// Checks that this program may run beside the schema, and applies pending migrations where `migrate` is set. Until it
     /// succeeded, every other call but [`Store::migrate`] is [`StoreError::NotReady`]. [`open`] has done it unless a
     /// gateway could not reach its database; then it is to be repeated until it is `Ok`. May take as long as migrations do.

@@ -87,6 +87,7 @@ pub struct Metrics {
     upstream_failures: Family<UpstreamKind, Counter>,
     streams: Family<Kind, Gauge>,
     sessions: Family<State, Gauge>,
+    instances: Family<State, Gauge>,
     connections: Family<Listener, Gauge>,
     logins: Family<LoginResult, Counter>,
     touches: Family<TouchResult, Counter>,
@@ -138,6 +139,11 @@ impl Metrics {
             upstream_failures: add(all, "upstream_failures", "Requests that an upstream failed"),
             streams: add(all, "streams_open", "Tunnels, event streams and long answers open"),
             sessions: add(all, "sessions", "Sessions in the store"),
+            instances: add(
+                all,
+                "instances",
+                "Live instances on the same store, by whether they understand our cookies",
+            ),
             connections: add(all, "connections", "Connections open"),
             logins: add(all, "logins", "Log-ins by result"),
             touches: add(all, "touches", "Recorded activity of sessions by result"),
@@ -200,6 +206,9 @@ impl Metrics {
         drop(self.sessions("active"));
         // What runs was read.
         self.config_reload_success.set(1);
+        for state in ["agreeing", "disagreeing"] {
+            drop(self.instances(state));
+        }
     }
 
     /// Handles of the route `name`.
@@ -258,6 +267,13 @@ impl Metrics {
     #[must_use]
     pub fn sessions(&self, state: &'static str) -> Gauge {
         self.sessions.get_or_create_owned(&State { state })
+    }
+
+    /// Live instances on the same store: agreeing (this one among them), disagreeing (one of the two cannot verify what the
+    /// other signs). Both 0 where there is one gateway only.
+    #[must_use]
+    pub fn instances(&self, state: &'static str) -> Gauge {
+        self.instances.get_or_create_owned(&State { state })
     }
 
     /// Open connections of a listener.
@@ -339,6 +355,7 @@ mod tests {
             "portcullis_cache_entries 0",
             "portcullis_feed_healthy 0",
             r#"portcullis_sessions{state="active"} 0"#,
+            r#"portcullis_instances{state="disagreeing"} 0"#,
             r#"portcullis_connections{listener="a"} 0"#,
             r#"portcullis_upstream_failures_total{upstream="crm",kind="connect"} 1"#,
             r#"portcullis_upstream_failures_total{upstream="crm",kind="timeout"} 0"#,

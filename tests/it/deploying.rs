@@ -284,7 +284,7 @@ fn the_configuration_of_the_cluster_is_valid_where_it_is_started() {
 #[test]
 fn the_unit_runs_this_program_and_nothing_else() {
     let unit = read("deploy/systemd/portcullis.service");
-    assert_eq!(commands_are_known(&unit), 2);
+    assert_eq!(commands_are_known(&unit), 3);
     for (variable, credential) in [
         ("PORTCULLIS_SESSION_SECRETS_FILE", "session_secrets"),
         ("PORTCULLIS_ADMIN_TOKEN_FILE", "admin_token"),

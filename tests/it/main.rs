@@ -17,6 +17,7 @@ mod deployments;
 mod documents;
 mod head_guard;
 mod hostile;
+mod instances;
 mod logging;
 mod metrics;
 mod outages;

@@ -58,6 +58,8 @@ const FROM_THE_START: &[&str] = &[
     r#"portcullis_cache_hits_total{level="shared"}"#,
     "portcullis_cache_entries",
     r#"portcullis_sessions{state="active"}"#,
+    r#"portcullis_instances{state="agreeing"}"#,
+    r#"portcullis_instances{state="disagreeing"}"#,
     r#"portcullis_upstream_failures_total{upstream="app",kind="connect"}"#,
     r#"portcullis_upstream_failures_total{upstream="app",kind="timeout"}"#,
     r#"portcullis_upstream_failures_total{upstream="app",kind="invalid"}"#,

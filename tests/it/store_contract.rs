@@ -3,6 +3,7 @@
 mod beside;
 mod browsers;
 mod events;
+mod instances;
 mod managing;
 mod openings;
 mod passwords;
@@ -122,6 +123,11 @@ contract! {
     events {
         an_event_comes_back_as_it_was_written
         events_are_listed_newest_first_of_one_user_or_all
+    }
+    instances {
+        instances_see_each_other_and_when
+        a_beat_says_what_is_so_by_now
+        who_stops_or_stays_silent_is_forgotten
     }
     managing {
         what_is_old_is_forgotten_in_batches_and_nothing_else

@@ -4,6 +4,7 @@ mod browsers;
 mod connect;
 mod events;
 mod feed;
+mod instances;
 mod managing;
 mod migrate;
 mod moment;

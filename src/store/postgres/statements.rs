@@ -192,6 +192,15 @@ statements! {
     // Nothing while the queue fills up: see migration 5.
     beat: "SELECT pg_notify($1, 'h:' || (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) AS sent
         WHERE pg_notification_queue_usage() < 0.5";
+    write_instance: "INSERT INTO {schema}.instances (started_at, last_seen, id, version, host, address, cookie, fingerprints)
+        VALUES (now(), now(), $1, $2, $3, $4, $5, $6)
+        ON CONFLICT (id) DO UPDATE SET last_seen = EXCLUDED.last_seen, version = EXCLUDED.version, host = EXCLUDED.host,
+            address = EXCLUDED.address, cookie = EXCLUDED.cookie, fingerprints = EXCLUDED.fingerprints";
+    forget_silent_instances: "DELETE FROM {schema}.instances WHERE id IN (SELECT id FROM {schema}.instances
+        WHERE last_seen < now() - $1::bigint * interval '1 microsecond' FOR UPDATE SKIP LOCKED)";
+    list_instances: "SELECT id, started_at, last_seen, version, host, address, cookie, fingerprints, now() AS now
+        FROM {schema}.instances ORDER BY started_at, id LIMIT 1000";
+    forget_instance: "DELETE FROM {schema}.instances WHERE id = $1";
     now: "SELECT clock_timestamp() AS now";
     count: "SELECT (SELECT count(*) FROM {schema}.users) AS users,
         (SELECT count(*) FROM {schema}.sessions WHERE expires_at > $1 AND ends_at > $1) AS sessions";

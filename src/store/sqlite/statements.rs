@@ -145,6 +145,14 @@ statements! {
         AND ($3 IS NULL OR expires_at > $3) RETURNING 1 AS taken";
     has_pass: "SELECT 1 AS good FROM admin_passes WHERE digest = $1 AND kind = $2 AND expires_at > $3";
     forget_passes: "DELETE FROM admin_passes WHERE expires_at <= $1";
+    write_instance: "INSERT INTO instances (id, version, host, address, cookie, fingerprints, started_at, last_seen)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+        ON CONFLICT (id) DO UPDATE SET last_seen = excluded.last_seen, version = excluded.version, host = excluded.host,
+            address = excluded.address, cookie = excluded.cookie, fingerprints = excluded.fingerprints";
+    forget_silent_instances: "DELETE FROM instances WHERE last_seen < $1";
+    list_instances: "SELECT id, started_at, last_seen, version, host, address, cookie, fingerprints FROM instances
+        ORDER BY started_at, id LIMIT 1000";
+    forget_instance: "DELETE FROM instances WHERE id = $1";
     data_version: "PRAGMA data_version";
     count: "SELECT (SELECT count(*) FROM users) AS users,
         (SELECT count(*) FROM sessions WHERE expires_at > $1 AND ends_at > $1) AS sessions";

@@ -158,6 +158,8 @@ impl Feed for FakeStore {}
 
 impl Passes for FakeStore {}
 
+impl Instances for FakeStore {}
+
 impl Store for FakeStore {
     fn find_session<'a>(&'a self, digest: &'a Digest) -> Call<'a, Option<Found>> {
         Box::pin(async move {
