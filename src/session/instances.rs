@@ -232,7 +232,7 @@ impl Presence {
             address: cut(&self.whereabouts.address),
             signing: (self.signing)(),
         };
-        match self.store.beat(&mine, FORGET_AFTER).await {
+        match self.store.show_instance(&mine, FORGET_AFTER).await {
             Ok(all) => {
                 self.heard(&mine, &all);
                 true

@@ -12,7 +12,7 @@ pub trait Instances: Send + Sync {
     }
     /// Writes that `instance` runs, forgets those that were not seen for `forget_after` (without waiting for another
     /// instance that does the same), and returns all that are left, this one included, the oldest first.
-    fn beat<'a>(&'a self, _instance: &'a Instance, _forget_after: Duration) -> Call<'a, Vec<SeenInstance>> {
+    fn show_instance<'a>(&'a self, _instance: &'a Instance, _forget_after: Duration) -> Call<'a, Vec<SeenInstance>> {
         unasked()
     }
     /// All that are written down, the oldest first, at most a thousand.

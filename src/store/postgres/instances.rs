@@ -19,7 +19,7 @@ impl Instances for Postgres {
     fn is_shared(&self) -> bool {
         true
     }
-    fn beat<'a>(&'a self, instance: &'a Instance, forget_after: Duration) -> Call<'a, Vec<SeenInstance>> {
+    fn show_instance<'a>(&'a self, instance: &'a Instance, forget_after: Duration) -> Call<'a, Vec<SeenInstance>> {
         within(self.limit, beat(self, instance, forget_after))
     }
     fn list_instances(&self) -> Call<'_, Vec<SeenInstance>> {

@@ -18,7 +18,7 @@ use uuid::Uuid;
 const TABLE: &str = "instances";
 
 impl Instances for Sqlite {
-    fn beat<'a>(&'a self, instance: &'a Instance, forget_after: Duration) -> Call<'a, Vec<SeenInstance>> {
+    fn show_instance<'a>(&'a self, instance: &'a Instance, forget_after: Duration) -> Call<'a, Vec<SeenInstance>> {
         within(self.limit, beat(self, instance, forget_after))
     }
     fn list_instances(&self) -> Call<'_, Vec<SeenInstance>> {
