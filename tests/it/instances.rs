@@ -115,6 +115,15 @@ fn a_change_of_secrets_in_the_wrong_order_is_a_warning_with_the_fix() {
     for part in ["warning: ", one.url(0), "cannot verify", "a new secret comes second"] {
         assert!(said.contains(part), "{part} is not in {said}");
     }
+    let said = other.command(&["check", "--online", "--format", "json"], "").stdout;
+    let said: Value = serde_json::from_slice(&said).expect("JSON");
+    assert_eq!(
+        (said["valid"].clone(), said["instances"].as_array().map(Vec::len)),
+        (Value::from(true), Some(1))
+    );
+    let listed = one.command(&["session", "stats"], "");
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert_eq!(listed.matches("refuses cookies of others").count(), 1, "{listed}");
     other.wait_for_log("cannot verify the session cookies that this one signs");
     other.wait_for_log(one.url(0));
     one.wait_for_log("that this one cannot verify, so its users are signed out here");
