@@ -18,6 +18,9 @@ use tokio_util::task::TaskTracker;
 /// `timeout`, shells and some supervisors signal a process and then its whole group: the echo is no second wish.
 const ECHO: Duration = Duration::from_millis(250);
 
+/// How long clients of a process that another takes over from are told to connect anew, at least.
+const LEAVE: Duration = Duration::from_secs(1);
+
 /// How a stop goes.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -42,6 +45,8 @@ pub struct Lifecycle {
     pub streams: CancellationToken,
     /// End now.
     pub hard: CancellationToken,
+    /// Another process serves the same sockets: nobody but connected clients has to notice that this one goes away.
+    pub handed_over: CancellationToken,
     /// Something broke that the process cannot go on without: its exit code must tell.
     pub failed: CancellationToken,
     /// Every task on the control runtime.
@@ -86,11 +91,17 @@ impl Lifecycle {
     async fn stop_in_stages(&self, settings: &Settings) {
         self.draining.cancel();
         // Balancers look at `readyz` in the first half. Whoever still comes on an old connection in the second is told that
-        // it ends: one that is closed without a word may meet a request that is under way.
-        let half = settings.drain_delay / 2;
-        self.unless_failed(half).await;
+        // it ends: one that is closed without a word may meet a request that is under way. Where another process serves
+        // the same addresses, balancers have nothing to see.
+        let (unseen, told) = if self.handed_over.is_cancelled() {
+            (Duration::ZERO, settings.drain_delay.max(LEAVE))
+        } else {
+            let half = settings.drain_delay / 2;
+            (half, settings.drain_delay.saturating_sub(half))
+        };
+        self.unless_failed(unseen).await;
         self.parting.cancel();
-        self.unless_failed(settings.drain_delay.saturating_sub(half)).await;
+        self.unless_failed(told).await;
         self.soft.cancel();
         let grace = settings.stream_grace.min(settings.drain_timeout);
         tokio::time::sleep(grace).await;

@@ -42,9 +42,14 @@ impl Handler for Doorman {
 impl Doorman {
     async fn obey(self: Rc<Self>, mut words: UnboundedReceiver<Word>) {
         while let Some(word) = words.recv().await {
-            let Word::Adopt(shared, done) = word;
-            let next = self.0.borrow().successor(shared);
-            self.0.replace(next);
+            let done = match word {
+                Word::Adopt(shared, done) => {
+                    let next = self.0.borrow().successor(shared);
+                    self.0.replace(next);
+                    done
+                }
+                Word::Answer(done) => done,
+            };
             // Whoever asked may have stopped waiting.
             let _ = done.send(());
         }
@@ -55,10 +60,13 @@ impl Doorman {
 enum Word {
     /// To decide by this from the next request on.
     Adopt(Arc<Shared>, oneshot::Sender<()>),
+    /// To say that it still takes its turns.
+    Answer(oneshot::Sender<()>),
 }
 
 /// The proxies of every core, and what they decide by.
 pub(super) struct Cores {
+    count: usize,
     state: Mutex<State>,
 }
 
@@ -68,9 +76,10 @@ struct State {
 }
 
 impl Cores {
-    /// None has joined yet.
-    pub fn new(newest: Arc<Shared>) -> Arc<Self> {
+    /// Of `count` cores, none has joined yet.
+    pub fn new(newest: Arc<Shared>, count: usize) -> Arc<Self> {
         Arc::new(Self {
+            count: count.max(1),
             state: Mutex::new(State {
                 newest,
                 ways: Vec::new(),
@@ -101,6 +110,15 @@ impl Cores {
         heard(told, most).await
     }
 
+    /// Whether every core that has not ended takes its turns within `most`.
+    pub async fn answer(&self, most: Duration) -> bool {
+        let (joined, told) = {
+            let state = self.lock();
+            (state.ways.len(), tell(&state.ways, Word::Answer))
+        };
+        joined >= self.count && heard(told, most).await
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -119,4 +137,27 @@ fn tell(ways: &[UnboundedSender<Word>], word: impl Fn(oneshot::Sender<()>) -> Wo
 async fn heard(told: Vec<oneshot::Receiver<()>>, most: Duration) -> bool {
     let all = futures_util::future::join_all(told);
     tokio::time::timeout(most, all).await.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_core_that_does_not_take_its_turns_is_noticed_and_one_that_ended_is_not_waited_for() {
+        let (way, mut words) = unbounded_channel();
+        let answering = tokio::spawn(async move {
+            while let Some(Word::Answer(done)) = words.recv().await {
+                let _ = done.send(());
+            }
+        });
+        let (ended, gone) = unbounded_channel();
+        drop(gone);
+        let ask = async |ways: &[UnboundedSender<Word>], most| heard(tell(ways, Word::Answer), most).await;
+        assert!(ask(&[way.clone(), ended.clone()], Duration::from_mins(1)).await);
+        let (stuck, _unread) = unbounded_channel();
+        assert!(!ask(&[way.clone(), stuck], Duration::from_millis(50)).await);
+        drop(way);
+        answering.await.unwrap();
+    }
 }

@@ -11,7 +11,10 @@
 //! [`start`] runs nothing; a dropped [`Running::wait`] leaves everything running.
 
 mod doorman;
+mod files;
 mod follow;
+mod handover;
+mod herald;
 mod pending;
 mod places;
 mod presence;
@@ -23,11 +26,13 @@ pub use ready::name_store;
 pub use reload::Reread;
 
 use crate::account::Accounts;
+use crate::admin::Readiness;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::lifecycle::Lifecycle;
 use crate::net;
 use crate::net::Bound;
+use crate::net::Inherited;
 use crate::net::Workers;
 use crate::session;
 use crate::session::Presence;
@@ -37,6 +42,8 @@ use crate::telemetry::Metrics;
 use anyhow::Context;
 use doorman::Cores;
 use follow::by_newest;
+use handover::Program;
+use herald::Word;
 use places::admin_hosts;
 use places::https_port;
 use places::local_ca;
@@ -87,7 +94,13 @@ pub async fn start(mut config: Config, reread: Option<Reread>) -> anyhow::Result
     if config.session.secrets.is_empty() {
         config.session.secrets = vec![session::load_or_make_secret(&config.data_dir)?];
     }
-    let bound = net::bind(&config.net, clock.now().into())?;
+    let mut inherited = Inherited::of_process()?;
+    let predecessor = inherited.predecessor();
+    if predecessor.is_some() {
+        // Somebody serves until this process does: better not at all than without a database.
+        config.store.required_at_start = true;
+    }
+    let bound = net::bind_or_inherit(&config.net, clock.now().into(), inherited)?;
     let ready = Arc::new(Ready {
         prepared: AtomicBool::new(false),
         lifecycle: lifecycle.clone(),
@@ -112,7 +125,16 @@ pub async fn start(mut config: Config, reread: Option<Reread>) -> anyhow::Result
     };
     let (started, port) = (config.clone(), https_port(&bound));
     let first = Snapshot::first(&permanent, config, sessions, port)?;
-    run(permanent, bound, (started, first), reread)
+    let running = run(permanent, bound, (started, first), reread)?;
+    if let Some(predecessor) = predecessor {
+        handover::tell_predecessor(&predecessor);
+    }
+    let how = match running.reloader.permanent.ready.ready() {
+        Ok(()) => herald::SERVING,
+        Err(_) => "Serving 503 until the database is reached",
+    };
+    herald::tell(Word::Ready(how)).await;
+    Ok(running)
 }
 
 /// Lets the first snapshot serve, and others follow it.
@@ -130,7 +152,7 @@ fn run(
     lifecycle
         .stop_on_signals(move || life.borrow().config.life.clone())
         .context("cannot wait for signals")?;
-    let cores = Cores::new(Arc::clone(&first.shared));
+    let cores = Cores::new(Arc::clone(&first.shared), permanent.cores);
     let (listeners, admin_url) = (urls(&bound, false), urls(&bound, true).into_iter().next());
     let presence = presence::show(&permanent, &listeners, snapshots.clone());
     let doors = Arc::clone(&cores);
@@ -141,7 +163,7 @@ fn run(
     let reloader = Arc::new(Reloader {
         network: workers.control(),
         turn: tokio::sync::Mutex::default(),
-        files: Mutex::default(),
+        contents: Mutex::default(),
         permanent,
         reread,
         started,
@@ -151,7 +173,16 @@ fn run(
     bell.belongs_to(&reloader);
     if reloader.reread.is_some() {
         reloader.reload_on_signal().context("cannot wait for signals")?;
+        let program = Program::of_process();
+        reloader
+            .hand_over_on_signal(program)
+            .context("cannot wait for signals")?;
     }
+    let (watching, stop) = (Arc::clone(&reloader).watch_files(), lifecycle.soft.clone());
+    lifecycle.spawn("file watch", async move {
+        stop.run_until_cancelled(watching).await;
+    });
+    herald::start(&reloader.cores, &lifecycle);
     Ok(Running {
         listeners,
         admin_url,

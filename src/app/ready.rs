@@ -1,5 +1,7 @@
 //! Readiness, and the database that is waited for.
 
+use super::herald;
+use super::herald::Word;
 use crate::admin::Readiness;
 use crate::clock::Clock;
 use crate::lifecycle::Lifecycle;
@@ -24,7 +26,8 @@ pub(super) struct Ready {
 
 impl Readiness for Ready {
     fn ready(&self) -> Result<(), &'static str> {
-        if self.lifecycle.draining.is_cancelled() {
+        // Who asks does not know which of two processes answers.
+        if self.lifecycle.draining.is_cancelled() && !self.lifecycle.handed_over.is_cancelled() {
             return Err("draining");
         }
         if self.prepared.load(Ordering::Acquire) {
@@ -98,6 +101,7 @@ async fn prepare(store: &Arc<dyn Store>, ready: &Arc<Ready>) -> Result<(), Store
         }
         ready.prepared.store(true, Ordering::Release);
         tracing::info!("the database was reached; ready");
+        herald::tell(Word::Status(herald::SERVING)).await;
     });
     Ok(())
 }

@@ -1,6 +1,10 @@
 //! Reading the configuration anew while the gateway runs: read, check, build everything, and only then exchange it.
 
 use super::doorman::Cores;
+use super::files;
+use super::files::Contents;
+use super::herald;
+use super::herald::Word;
 use super::pending;
 use super::snapshot::Permanent;
 use super::snapshot::Snapshot;
@@ -16,6 +20,7 @@ use crate::session;
 use crate::telemetry::Chain;
 use crate::telemetry::Level;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -26,7 +31,20 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// Reads the configuration again, from where it was read at start.
-pub type Reread = Arc<dyn Fn() -> Result<Loaded, Problems> + Send + Sync>;
+#[derive(Clone)]
+pub struct Reread {
+    /// The file.
+    pub file: PathBuf,
+    /// Reads it, and whatever else counts.
+    pub read: Arc<dyn Fn() -> Result<Loaded, Problems> + Send + Sync>,
+}
+
+impl Reread {
+    /// A pipe can be read once, and who opens it again may wait for ever. A file that is not there may come back.
+    pub(super) fn can_be_read_again(&self) -> bool {
+        std::fs::metadata(&self.file).map_or(true, |found| found.is_file())
+    }
+}
 
 /// How long a reload waits for a core to take its turn.
 const TURN: Duration = Duration::from_secs(5);
@@ -43,8 +61,8 @@ pub(super) struct Reloader {
     pub cores: Arc<Cores>,
     /// One at a time.
     pub turn: tokio::sync::Mutex<()>,
-    /// What the last attempt was read from.
-    pub files: Mutex<Vec<PathBuf>>,
+    /// What the last attempt was read from, as it was just before.
+    pub contents: Mutex<Contents>,
 }
 
 /// Why nothing was changed.
@@ -67,7 +85,17 @@ impl Reloader {
         let this = Arc::clone(self);
         let work = self.permanent.lifecycle.tasks.spawn(async move {
             let _turn = this.turn.lock().await;
-            this.reload_now(cause).await
+            if this.permanent.lifecycle.draining.is_cancelled() {
+                return Err(NotReloaded::Failed("the gateway is stopping".to_owned()));
+            }
+            herald::tell(Word::Reloading).await;
+            let outcome = this.reload_now(cause).await;
+            herald::tell(Word::Ready(match &outcome {
+                Ok(_) => herald::SERVING,
+                Err(_) => "Serving by the configuration before the last one, which was refused; the log says why",
+            }))
+            .await;
+            outcome
         });
         let broke = |_| {
             Err(NotReloaded::Failed(
@@ -78,9 +106,6 @@ impl Reloader {
     }
 
     async fn reload_now(&self, cause: &'static str) -> Result<Reloaded, NotReloaded> {
-        if self.permanent.lifecycle.draining.is_cancelled() {
-            return Err(NotReloaded::Failed("the gateway is stopping".to_owned()));
-        }
         let outcome = self.read_and_apply().await;
         let success = &self.permanent.metrics.config_reload_success;
         success.set(i64::from(outcome.is_ok()));
@@ -113,16 +138,44 @@ impl Reloader {
         }
     }
 
+    /// What the last attempt was read from.
+    pub fn read_from(&self) -> Contents {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn saw(&self, contents: Contents) {
+        *self.contents.lock().unwrap_or_else(PoisonError::into_inner) = contents;
+    }
+
+    /// Makes local certificates anew that end soon, and takes them up; by the configuration that is in effect.
+    pub async fn renew_certificates(&self) {
+        let _turn = self.turn.lock().await;
+        let newest = Arc::clone(&self.newest.borrow());
+        let (network, settings) = (Arc::clone(&self.network), newest.config.net.clone());
+        let now = self.permanent.clock.now().into();
+        match tokio::task::spawn_blocking(move || network.prepare(&settings, now)).await {
+            Ok(Ok(doors)) => self.network.adopt(doors, TURN).await,
+            Ok(Err(error)) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(error, "certificates could not be looked after; those at hand are shown");
+            }
+            // The runtime ends.
+            Err(_) => {}
+        }
+    }
+
     async fn read_and_apply(&self) -> Result<Reloaded, Refused> {
         let Some(reread) = self.reread.clone() else {
             return Err(Refused::Objection("this gateway runs without a configuration file"));
         };
-        let read = tokio::task::spawn_blocking(move || reread()).await?;
-        let files = match &read {
-            Ok(loaded) => &loaded.files,
-            Err(problems) => problems.files(),
-        };
-        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files.to_vec();
+        if !reread.can_be_read_again() {
+            return Err(Refused::Objection(
+                "the configuration came from something that is no file and cannot be read again; restart the gateway",
+            ));
+        }
+        let running = files::certificates(&self.newest.borrow().config).collect();
+        let (read, contents) = tokio::task::spawn_blocking(move || read_twice(&reread, running)).await?;
+        self.saw(contents);
         let loaded = read.map_err(Refused::Problems)?;
         let warnings = problems_of(&loaded.warnings);
         let pending = self.apply(loaded.config).await?;
@@ -155,6 +208,23 @@ impl Reloader {
         self.newest.send_replace(next);
         Ok(pending)
     }
+}
+
+/// Reads to know which files there are, then what is in them, then what counts: a change that comes in between is seen by
+/// whoever compares the contents later. Blocks.
+pub(super) fn read_twice(reread: &Reread, running: BTreeSet<PathBuf>) -> (Result<Loaded, Problems>, Contents) {
+    let files = match (reread.read)() {
+        Ok(loaded) => loaded
+            .files
+            .iter()
+            .cloned()
+            .chain(files::certificates(&loaded.config))
+            .collect(),
+        // Whoever mends it may do so in any of these, or put back what runs.
+        Err(problems) => problems.files().iter().cloned().chain(running).collect(),
+    };
+    let contents = Contents::of(&files);
+    ((reread.read)(), contents)
 }
 
 impl Refused {

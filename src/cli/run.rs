@@ -40,9 +40,13 @@ pub(super) fn run(options: Options) -> Result<ExitCode> {
 fn run_file(file: &Path, as_json: bool) -> Result<ExitCode> {
     let config = place::load(file)?;
     telemetry::init(&config.telemetry, &config.log_level)?;
-    let file = file.to_owned();
+    let again = file.to_owned();
+    let reread = app::Reread {
+        file: file.to_owned(),
+        read: Arc::new(move || place::read(&again)),
+    };
     quick::on_control_runtime(async move {
-        let running = app::start(config, Some(Arc::new(move || place::read(&file)))).await?;
+        let running = app::start(config, Some(reread)).await?;
         if as_json {
             output::json(&json!({ "listeners": running.listeners, "admin_url": running.admin_url }))?;
         }

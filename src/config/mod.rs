@@ -74,6 +74,8 @@ pub struct Config {
     pub telemetry: crate::telemetry::Settings,
     /// Which log lines are written: a level, or parts and levels, as `tracing-subscriber` reads them.
     pub log_level: String,
+    /// Whether the files that this was read from are watched.
+    pub watch_files: bool,
     /// Stop.
     pub life: crate::lifecycle::Settings,
 }

@@ -15,8 +15,12 @@ use crate::web::ListenerFacts;
 use crate::web::Purpose;
 use crate::web::Scheme;
 use ipnet::IpNet;
+use std::io;
 use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::Weak;
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::sync::mpsc::WeakUnboundedSender;
@@ -37,6 +41,8 @@ struct Gate {
     /// As it was got.
     address: SocketAddr,
     purpose: Purpose,
+    /// The acceptor's.
+    socket: Weak<TcpListener>,
     door: watch::Sender<Arc<Door>>,
 }
 
@@ -60,9 +66,8 @@ struct Frame<'a> {
 }
 
 impl Control {
-    pub(super) fn new(
-        listeners: Vec<(ListenerSettings, SocketAddr)>,
-        tls: Vec<Option<Tls>>,
+    pub(super) fn new<'a>(
+        gates: impl Iterator<Item = (((ListenerSettings, SocketAddr), &'a Arc<TcpListener>), Option<Tls>)>,
         settings: &Settings,
         cores: &[Way],
         metrics: &Arc<Metrics>,
@@ -73,7 +78,7 @@ impl Control {
             seats: settings.limits.connections_per_address.map(Seats::new),
         };
         let mut doors = Vec::new();
-        let gates = listeners.into_iter().zip(tls).map(|((listener, address), tls)| {
+        let gates = gates.map(|(((listener, address), socket), tls)| {
             let door = frame.door(&listener, address, tls);
             tell_expiry(metrics, &door);
             let (door, seen) = watch::channel(Arc::new(door));
@@ -82,6 +87,7 @@ impl Control {
                 asked: listener.address,
                 address,
                 purpose: listener.purpose,
+                socket: Arc::downgrade(socket),
                 door,
             }
         });
@@ -162,6 +168,16 @@ impl Control {
         }
         // A core that ended serves nobody.
         let _ = tokio::time::timeout(most, futures_util::future::join_all(told)).await;
+    }
+
+    /// The listening sockets once more, for the process that takes over. Who connects meanwhile waits in the one queue that
+    /// both take from. None when the stop has begun.
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub fn sockets(&self) -> io::Result<Vec<OwnedFd>> {
+        let open = self.gates.iter().filter_map(|gate| gate.socket.upgrade());
+        open.map(|socket| socket.try_clone().map(OwnedFd::from)).collect()
     }
 
     fn seats(&self) -> Option<Arc<Seats>> {

@@ -15,6 +15,7 @@ use ipnet::IpNet;
 use prometheus_client::metrics::gauge::Gauge;
 use socket2::Domain;
 use socket2::Protocol;
+use socket2::SockRef;
 use socket2::Socket;
 use socket2::TcpKeepalive;
 use socket2::Type;
@@ -63,6 +64,12 @@ pub(super) fn bind(settings: &ListenerSettings) -> Result<(TcpListener, SocketAd
     })
 }
 
+/// Sets up a listening socket that somebody else made, as [`bind`] sets up its own.
+pub(super) fn adopt(listener: &TcpListener) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    SockRef::from(listener).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER))
+}
+
 fn hint(error: &io::Error, address: SocketAddr) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
@@ -79,7 +86,7 @@ fn hint(error: &io::Error, address: SocketAddr) -> &'static str {
 }
 
 /// Watches a bound listener from the current runtime.
-pub(super) fn watch_socket(listener: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
+pub(super) fn watch_socket(listener: Arc<TcpListener>) -> io::Result<AsyncFd<Arc<TcpListener>>> {
     #[expect(
         deprecated,
         reason = "the replacement is an unsafe function, because a type could lie about its descriptor; std's listener does not"
@@ -125,7 +132,7 @@ pub(super) struct Way {
 /// Accepts on one address until the stop.
 pub(super) struct Acceptor {
     /// Registered only as a descriptor: the accepted socket must belong to the core that serves it.
-    pub listener: AsyncFd<TcpListener>,
+    pub listener: AsyncFd<Arc<TcpListener>>,
     /// What connections are accepted with; changed while it runs.
     pub door: watch::Receiver<Arc<Door>>,
     /// Connections that may be open at once.
@@ -152,7 +159,11 @@ impl Acceptor {
     async fn accept_all(&self) {
         let mut complained: Option<Instant> = None;
         while let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await {
-            match self.listener.async_io(Interest::READABLE, TcpListener::accept).await {
+            match self
+                .listener
+                .async_io(Interest::READABLE, |listener| listener.accept())
+                .await
+            {
                 Ok((tcp, address)) => self.hand_over(tcp, address, permit),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {

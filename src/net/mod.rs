@@ -20,6 +20,7 @@ mod head;
 mod head_guard;
 mod http1;
 mod http2;
+mod inherited;
 mod lease;
 mod listener;
 mod local_ca;
@@ -34,6 +35,7 @@ mod watched;
 mod workers;
 
 pub use control::{Control, Prepared};
+pub use inherited::Inherited;
 pub use local_ca::ca_path;
 pub use workers::Workers;
 
@@ -174,6 +176,15 @@ pub enum NetError {
         /// What is wrong.
         what: String,
     },
+    /// A socket that the service manager passed cannot be used.
+    #[error("cannot use a socket that this process was started with (LISTEN_FDS): {what}")]
+    Inherited {
+        /// What is wrong, and what to do about it.
+        what: String,
+        /// Why.
+        #[source]
+        source: Option<std::io::Error>,
+    },
     /// A listener cannot be waited on.
     #[error("cannot wait for connections")]
     Accept(#[source] std::io::Error),
@@ -188,6 +199,14 @@ pub enum NetError {
 /// # Errors
 /// The first certificate that cannot be used, or address that cannot be had.
 pub fn bind(settings: &Settings, now: OffsetDateTime) -> Result<Bound, NetError> {
+    bind_or_inherit(settings, now, Inherited::default())
+}
+
+/// The same with sockets that this process was started with: an address that they have is not bound again.
+///
+/// # Errors
+/// As [`bind`], and a socket that no listener asks for.
+pub fn bind_or_inherit(settings: &Settings, now: OffsetDateTime, mut inherited: Inherited) -> Result<Bound, NetError> {
     let mut bound = Bound {
         listeners: Vec::new(),
         sockets: Vec::new(),
@@ -198,9 +217,13 @@ pub fn bind(settings: &Settings, now: OffsetDateTime) -> Result<Bound, NetError>
         bound.tls.push(tls);
     }
     for listener in &settings.listeners {
-        let (socket, address) = listener::bind(listener)?;
+        let (socket, address) = match inherited.take(listener.address)? {
+            Some(taken) => taken,
+            None => listener::bind(listener)?,
+        };
         bound.listeners.push((listener.clone(), address));
         bound.sockets.push(socket);
     }
+    inherited.rest()?;
     Ok(bound)
 }

@@ -155,8 +155,11 @@ fn accept(
         listeners,
         sockets,
         tls,
+        ..
     } = bound;
-    let (control, doors) = Control::new(listeners, tls, settings, cores, metrics);
+    let sockets: Vec<_> = sockets.into_iter().map(Arc::new).collect();
+    let gates = listeners.into_iter().zip(&sockets).zip(tls);
+    let (control, doors) = Control::new(gates, settings, cores, metrics);
     for (socket, door) in sockets.into_iter().zip(doors) {
         let is_admin = door.borrow().facts.purpose == Purpose::Admin;
         let acceptor = Acceptor {

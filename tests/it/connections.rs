@@ -1,6 +1,7 @@
 //! Connections from the socket to the handler: TLS, PROXY protocol, limits, deadlines, stopping.
 
 use crate::support::client::Client;
+use crate::support::net;
 use crate::support::net::Served;
 use crate::support::net::listener;
 use crate::support::tls;
@@ -560,4 +561,67 @@ async fn every_listener_has_its_own_address_and_all_lead_to_the_handler() {
         Client::plain(addresses[2]).await.get("a", "/2", &[]).await.text(),
         "GET /2 0"
     );
+}
+
+#[tokio::test]
+async fn a_local_certificate_is_made_anew_before_it_ends_while_connections_go_on() {
+    let (dir, settings) = local(&["app.test"]);
+    let served = Served::with(|all| all.listeners = vec![listener(Some(settings.clone()))]);
+    let ca = tls::local_ca(dir.path());
+    let mut open = Client::tls(served.address(), "app.test", &ca).await;
+    let leaf = || std::fs::read_to_string(dir.path().join("leaf.pem")).unwrap();
+    let first = leaf();
+    let control = served.workers.as_ref().unwrap().control();
+    let mut wanted = net::settings();
+    wanted.listeners = vec![listener(Some(settings))];
+    for (days, renewed) in [(300, false), (380, true)] {
+        let then = OffsetDateTime::now_utc() + time::Duration::days(days);
+        let prepared = control.prepare(&wanted, then).unwrap();
+        assert!(prepared.pending.is_empty());
+        control.adopt(prepared, Duration::from_secs(5)).await;
+        assert_eq!(leaf() != first, renewed, "after {days} days");
+    }
+    // It was made for a time to come, which is how this client knows it.
+    let shown = tls::connect(served.address(), "app.test", &ca, &[b"http/1.1"]).await;
+    let error = shown.unwrap_err().to_string();
+    assert!(error.contains("not valid yet"), "{error}");
+    assert_eq!(open.get("app.test", "/a", &[]).await.text(), "GET /a 0");
+}
+
+#[tokio::test]
+async fn connections_of_one_address_are_counted_on_through_a_change_of_their_limit() {
+    let served = Served::with(|all| all.limits.connections_per_address = Some(2));
+    let mut first = Client::plain(served.address()).await;
+    assert_eq!(first.get("h", "/a", &[]).await.status, 200);
+    let control = served.workers.as_ref().unwrap().control();
+    let mut wanted = net::settings();
+    wanted.limits.connections_per_address = Some(1);
+    let prepared = control.prepare(&wanted, OffsetDateTime::now_utc()).unwrap();
+    control.adopt(prepared, Duration::from_secs(5)).await;
+    let mut second = Client::plain(served.address()).await;
+    assert!(second.is_closed().await, "the first one still counts");
+    assert_eq!(first.get("h", "/b", &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn answers_say_that_the_connection_ends_before_any_is_closed() {
+    let (served, ca) = with_tls(|_| {});
+    let mut open = Client::tls(served.address(), "app.test", &ca).await;
+    let mut h2 = Http2::connect(served.address(), "app.test", &ca).await;
+    let answer = open.get("app.test", "/a", &[]).await;
+    assert_eq!(answer.value("connection"), None);
+    served.lifecycle.parting.cancel();
+    let mut fresh = Client::tls(served.address(), "app.test", &ca).await;
+    for client in [&mut open, &mut fresh] {
+        let begun = Instant::now();
+        let mut answer = client.get("app.test", "/a", &[]).await;
+        while answer.value("connection") != Some("close") {
+            assert!(begun.elapsed() < Duration::from_secs(30), "it never said so");
+            answer = client.get("app.test", "/a", &[]).await;
+        }
+        assert!(client.is_closed().await);
+    }
+    assert_eq!(h2.get("https://app.test/b").await.0, 200);
+    served.lifecycle.soft.cancel();
+    h2.closed().await.expect("a polite end");
 }

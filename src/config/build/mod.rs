@@ -94,6 +94,7 @@ pub(super) fn config(root: &Section, folder: &Path, findings: &mut Findings) -> 
             drain_timeout: draft.table("life").span("drain_timeout"),
             stream_grace: draft.table("life").span("stream_grace"),
         },
+        watch_files: draft.table("life").flag("watch_files"),
         account: account::Settings {
             rates: state::rates(&draft),
             site: portal.text("name").map(str::to_owned),

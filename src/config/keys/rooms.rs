@@ -232,6 +232,12 @@ static LIFE: Table = Table {
             "How long WebSockets and event streams may go on.",
         )
         .default("\"5s\""),
+        Key::new(
+            "watch_files",
+            Kind::Flag,
+            "Read this file anew when it, a certificate or a file that a value stands in has changed.",
+        )
+        .default("true"),
     ],
 };
 

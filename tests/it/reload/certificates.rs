@@ -6,7 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use std::path::Path;
 
 /// An authority of its own for each certificate: who trusts one sees which was shown.
-fn make(folder: &Path, hosts: &[&str]) -> String {
+pub(super) fn make(folder: &Path, hosts: &[&str]) -> String {
     let key = KeyPair::generate().unwrap();
     let mut ca = CertificateParams::default();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -20,13 +20,13 @@ fn make(folder: &Path, hosts: &[&str]) -> String {
     authority.pem()
 }
 
-fn with_files(app: &Upstream) -> String {
+pub(super) fn with_files(app: &Upstream) -> String {
     let files = "certificates = [{ chain = \"site.pem\", key = \"site.key\" }]";
     text(&Words::default(), app).replace("certificates = \"local\"", files)
 }
 
 /// Whether `ca` vouches for what is shown to somebody who asks for `host`.
-async fn shows(site: &Site, host: &str, ca: &str) -> bool {
+pub(super) async fn shows(site: &Site, host: &str, ca: &str) -> bool {
     crate::support::tls::connect(site.gateway.address(0), host, ca, &[b"http/1.1"])
         .await
         .is_ok()

@@ -2,7 +2,10 @@
 
 mod applied;
 mod certificates;
+mod handover;
 mod refused;
+mod service;
+mod watched;
 
 use crate::support::client::{Client, Response};
 use crate::support::gateway::{Gateway, PATIENCE, pause};

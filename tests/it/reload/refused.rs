@@ -1,7 +1,7 @@
 use super::{ROUTE, Site, TOKEN, Words, errors, eventually, text};
 use crate::support::stage::HOST;
 
-const OPEN: &str = r#"
+pub(super) const OPEN: &str = r#"
 [[route]]
 name = "app"
 host = "app.example.test"

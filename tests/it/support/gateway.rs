@@ -205,6 +205,11 @@ impl Gateway {
         assert!(status.success(), "kill -{name} failed");
     }
 
+    /// How it ended; `None` while it runs.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the process can be asked")
+    }
+
     /// Sends SIGTERM and waits for the end.
     pub fn terminate(self) -> Stopped {
         self.signal("TERM");

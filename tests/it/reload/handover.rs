@@ -1,0 +1,148 @@
+//! A new program takes over while requests go on.
+
+use super::{ROUTE, SECRET, TOKEN, eventually};
+use crate::support::client::Client;
+use crate::support::gateway::{Gateway, PATIENCE, pause};
+use crate::support::postgres::Postgres;
+use crate::support::stage::{HOST, PASSWORD, USER};
+use crate::support::upstream::Upstream;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
+fn config(app: &Upstream, store: &str) -> String {
+    format!(
+        r#"{store}
+[session]
+secrets = ["{SECRET}"]
+
+[[listener]]
+address = "127.0.0.1:0"
+certificates = "local"
+
+[admin]
+address = "127.0.0.1:0"
+token = "{TOKEN}"
+
+[[upstream]]
+name = "app"
+servers = ["{}"]
+{ROUTE}"#,
+        app.url()
+    )
+}
+
+/// A process that is no child of ours, ended with the test.
+struct Stranger(String);
+
+impl Stranger {
+    fn ask(&self, signal: &str) -> bool {
+        let ask = Command::new("kill").args([signal, &self.0]).output().expect("kill");
+        ask.status.success()
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.ask("-KILL");
+    }
+}
+
+/// Who took over from `gateway`, as its log says.
+fn successor(gateway: &Gateway) -> Stranger {
+    gateway.wait_for_log("another process has taken over");
+    let log = gateway.log();
+    let line = log
+        .lines()
+        .find(|line| line.contains("another process has taken over"))
+        .unwrap();
+    let told: serde_json::Value = serde_json::from_str(line).unwrap();
+    Stranger(told["process"].to_string())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_process_takes_over_and_nobody_is_refused_or_signed_out() {
+    let app = Upstream::hello();
+    let store = format!("[store]\nurl = \"{}\"", Postgres::shared().database());
+    let mut gateway = Gateway::start(&config(&app, &store));
+    gateway.add_user(USER, PASSWORD, &["users"]);
+    let (address, ca) = (gateway.address(0), gateway.ca());
+    let cookie = Client::tls(address, HOST, &ca)
+        .await
+        .sign_in(HOST, USER, PASSWORD)
+        .await;
+    let cookie = format!("Cookie: {cookie}");
+    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let visitors: Vec<_> = (0..4)
+        .map(|_| {
+            let (stop, answered, ca, cookie) = (Arc::clone(&stop), Arc::clone(&answered), ca.clone(), cookie.clone());
+            tokio::spawn(async move {
+                while !stop.load(Ordering::SeqCst) {
+                    let mut client = Client::tls(address, HOST, &ca).await;
+                    for _ in 0..2 {
+                        let answer = client.get(HOST, "/", &[&cookie]).await;
+                        assert_eq!(answer.status, 200);
+                        answered.fetch_add(1, Ordering::SeqCst);
+                        if answer.value("connection") == Some("close") {
+                            break;
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
+    let more = async |count: usize| {
+        let wanted = answered.load(Ordering::SeqCst) + count;
+        eventually("more answers", async || {
+            answered.load(Ordering::SeqCst) >= wanted || visitors.iter().any(tokio::task::JoinHandle::is_finished)
+        })
+        .await;
+    };
+    more(20).await;
+    gateway.signal("USR2");
+    let successor = successor(&gateway);
+    let begun = Instant::now();
+    let ended = loop {
+        if let Some(ended) = gateway.has_ended() {
+            break ended;
+        }
+        assert!(begun.elapsed() < PATIENCE, "the old process went on");
+        pause();
+    };
+    assert_eq!(ended.code(), Some(0));
+    more(20).await;
+    stop.store(true, Ordering::SeqCst);
+    for visitor in visitors {
+        visitor.await.expect("every request was answered with 200");
+    }
+    assert!(successor.ask("-0"), "the new process serves");
+    let mut admin = Client::plain(gateway.admin()).await;
+    assert_eq!(admin.get("localhost", "/readyz", &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_new_process_that_does_not_come_to_serve_changes_nothing() {
+    let app = Upstream::hello();
+    let store = format!("[store]\nurl = \"{}\"", Postgres::shared().database());
+    let gateway = Gateway::start(&config(&app, &store));
+    std::fs::write(gateway.folder().join("portcullis.toml"), "nothing = 1").unwrap();
+    gateway.signal("USR2");
+    gateway.wait_for_log("no other process took over; this one goes on");
+    assert!(gateway.log().contains("ended before it served"), "{}", gateway.log());
+    let mut client = Client::tls(gateway.address(0), HOST, &gateway.ca()).await;
+    assert_eq!(client.get(HOST, "/", &[]).await.status, 302);
+    let mut admin = Client::plain(gateway.admin()).await;
+    assert_eq!(admin.get("localhost", "/readyz", &[]).await.status, 200);
+    assert_eq!(gateway.terminate().status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_sqlite_file_is_not_handed_over_and_the_log_says_what_to_do() {
+    let app = Upstream::hello();
+    let gateway = Gateway::start(&config(&app, ""));
+    gateway.signal("USR2");
+    gateway.wait_for_log("a SQLite file serves one gateway at a time: restart it");
+    let mut client = Client::tls(gateway.address(0), HOST, &gateway.ca()).await;
+    assert_eq!(client.get(HOST, "/", &[]).await.status, 302);
+}
