@@ -9,6 +9,7 @@ use crate::store;
 use crate::store::Role;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::telemetry::Chain;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -66,18 +67,14 @@ pub(super) async fn open_store(
 
 /// Waits for a database that could not be reached at start; requests are answered 503 until it is.
 async fn prepare(store: &Arc<dyn Store>, ready: &Arc<Ready>) -> Result<(), StoreError> {
-    match store.prepare().await {
+    let mut told = match store.prepare().await {
         Ok(()) => {
             ready.prepared.store(true, Ordering::Release);
             return Ok(());
         }
-        Err(error @ (StoreError::Unreachable(_) | StoreError::TimedOut)) => tracing::warn!(
-            store.place = store.description(),
-            error = &error as &dyn std::error::Error,
-            "the database cannot be reached; not ready until it can"
-        ),
+        Err(error @ (StoreError::Unreachable(_) | StoreError::TimedOut)) => tell(store.as_ref(), &error),
         Err(error) => return Err(error),
-    }
+    };
     let (store, ready) = (Arc::clone(store), Arc::clone(ready));
     let lifecycle = ready.lifecycle.clone();
     lifecycle.tasks.clone().spawn(async move {
@@ -88,7 +85,12 @@ async fn prepare(store: &Arc<dyn Store>, ready: &Arc<Ready>) -> Result<(), Store
             }
             match store.prepare().await {
                 Ok(()) => break,
-                Err(StoreError::Unreachable(_) | StoreError::TimedOut) => {}
+                // A server that is there by now may refuse us for another reason than its absence.
+                Err(error @ (StoreError::Unreachable(_) | StoreError::TimedOut)) => {
+                    if Chain(&error).to_string() != told {
+                        told = tell(store.as_ref(), &error);
+                    }
+                }
                 Err(error) => {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
@@ -104,4 +106,14 @@ async fn prepare(store: &Arc<dyn Store>, ready: &Arc<Ready>) -> Result<(), Store
         herald::tell(Word::Status(herald::SERVING)).await;
     });
     Ok(())
+}
+
+/// Why the database cannot be reached, for the log; returns what was told.
+fn tell(store: &dyn Store, error: &StoreError) -> String {
+    tracing::warn!(
+        store.place = store.description(),
+        error = error as &dyn std::error::Error,
+        "the database cannot be reached; not ready until it can"
+    );
+    Chain(error).to_string()
 }

@@ -1,9 +1,11 @@
 //! Databases that fail, with the real program in front of them: nobody who is signed out gets in, nobody who is signed in is
 //! sent away, and what comes back needs no help.
 
+mod clocks;
 mod failover;
 mod faults;
 mod floods;
+mod starts;
 mod wire;
 
 use crate::support::client::{Client, Response};
