@@ -6,6 +6,7 @@ mod chaos;
 mod cluster;
 mod load;
 mod openapi;
+mod outages;
 mod pooler;
 mod python;
 mod radicale;
