@@ -19,6 +19,8 @@ pub const USER: &str = "ada";
 pub const PASSWORD: &str = "correct horse battery staple";
 /// 48 bytes, as `openssl rand -base64 36` prints them.
 pub const SECRET: &str = "Zm9yIHRlc3RzIG9ubHksIGFuZCBsb25nIGVub3VnaCE0";
+/// What older administration pages send, another than the admin listener's.
+pub const ADMIN_TOKEN: &str = "YWxzbyBmb3IgdGVzdHMgb25seSwgYW5kIGFsc28gbG9uZyBlbm91Z2ghIQ";
 /// The host that the files name.
 pub const HOST: &str = "app.example.com";
 
@@ -84,6 +86,7 @@ impl Place {
             ("TLS_KEY", path("leaf.key")),
             ("SESSION_SECRET", SECRET.to_owned()),
             ("DATABASE_URL", database.clone()),
+            ("ADMIN_TOKEN", ADMIN_TOKEN.to_owned()),
             ("DB_HOST", "127.0.0.1".to_owned()),
             ("DB_PORT", Postgres::shared().port().to_string()),
             ("DB_NAME", database.rsplit('/').next().expect("a name").to_owned()),

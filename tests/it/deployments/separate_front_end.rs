@@ -2,7 +2,7 @@
 
 use super::claims;
 use super::figures;
-use super::place::{PASSWORD, Place, Reach, Shipped, USER, attributes};
+use super::place::{ADMIN_TOKEN, PASSWORD, Place, Reach, Shipped, USER, attributes};
 use crate::support::client::Response;
 use crate::support::upstream::Reply;
 use std::time::Duration;
@@ -88,7 +88,7 @@ async fn the_start_is_told_without_a_secret() {
 #[tokio::test]
 async fn deleting_a_user_deletes_the_sessions() {
     let place = Place::new(SHIPPED).prepared();
-    place.add_user("bob", &[]);
+    place.add_user("bob", &["users"]);
     let gateway = place.start();
     let mut ada = place.signed_in(&gateway).await;
     let mut bob = place.browser(&gateway).await;
@@ -158,7 +158,7 @@ async fn a_session_is_created_found_and_nothing_once_it_has_expired() {
 #[tokio::test]
 async fn all_sessions_of_a_user_are_listed_and_ended_and_nobody_elses() {
     let place = Place::new(SHIPPED).prepared();
-    place.add_user("bob", &[]);
+    place.add_user("bob", &["users"]);
     let gateway = place.start();
     let mut ada = [place.signed_in(&gateway).await, place.signed_in(&gateway).await];
     let mut bob = place.browser(&gateway).await;
@@ -239,6 +239,53 @@ async fn the_front_end_signs_in_and_out_by_its_own_paths_from_its_own_site() {
     assert_eq!(answer.status, 204, "{}", answer.text());
     assert_eq!(place.rows(), 0);
     assert!(place.app.requests().is_empty(), "the application saw none of it");
+}
+
+#[tokio::test]
+async fn a_visitor_registers_by_the_front_ends_own_path_and_uses_the_api() {
+    let place = Place::new(SHIPPED).prepared();
+    let gateway = place.start();
+    let mut browser = place.browser(&gateway).await;
+    let new = serde_json::json!({ "username": "eve", "email": "eve@example.com", "password": PASSWORD }).to_string();
+    let answer = browser.send("POST", "/api/auth/register", &FETCH, &new).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_shared(&answer);
+    assert_eq!(answer.json()["username"], "eve", "it returns the user");
+    assert_eq!(browser.send("GET", claims::TARGET, &FETCH, "").await.status, 200);
+    let again = browser.send("POST", "/api/auth/register", &FETCH, &new).await;
+    assert_eq!(again.status, 409, "{}", again.text());
+    assert!(again.json()["error"].is_string(), "{}", again.text());
+}
+
+/// The token of older pages, or a session of the group; any other session, as it was once, does not do.
+#[tokio::test]
+async fn administration_needs_the_token_or_a_member_and_is_audited() {
+    let place = Place::new(SHIPPED).prepared();
+    place.add_user("root", &["users", "admins"]);
+    let gateway = place.start();
+    let token = format!("X-Admin-Token: {ADMIN_TOKEN}");
+    let wrong = format!("X-Admin-Token: {}", ADMIN_TOKEN.to_lowercase());
+    let mut ada = place.signed_in(&gateway).await;
+    let mut nobody = place.browser(&gateway).await;
+    for target in ["/api/admin/users", "/api/admin/sessions", "/api/admin/stats"] {
+        for browser in [&mut nobody, &mut ada] {
+            let answer = browser.send("GET", target, &["Accept: application/json"], "").await;
+            assert_eq!(answer.status, 401, "{target}: {}", answer.text());
+            assert_eq!(answer.json()["error"], "Admin authentication required");
+        }
+        assert_eq!(nobody.send("GET", target, &[&wrong], "").await.status, 401, "{target}");
+        let answer = nobody.send("GET", target, &[&token], "").await;
+        assert_eq!(answer.status, 200, "{target}: {}", answer.text());
+    }
+    let mut root = place.browser(&gateway).await;
+    root.sign_in("root").await;
+    assert_eq!(root.get("/api/admin/users").await.status, 200);
+    assert!(place.app.requests().is_empty(), "the application saw none of it");
+    let audit = place.done(&["audit", "--json"], "");
+    assert!(
+        audit.contains("\"admin-token-user\"") && !audit.contains(ADMIN_TOKEN),
+        "{audit}"
+    );
 }
 
 #[tokio::test]
@@ -372,7 +419,7 @@ async fn a_user_sees_devices_and_addresses_and_ends_one_of_them() {
 #[tokio::test]
 async fn active_expired_per_user_and_created_today_are_counted_from_zero_to_eight() {
     let place = Place::new(SHIPPED).prepared();
-    place.add_user("bob", &[]);
+    place.add_user("bob", &["users"]);
     let gateway = place.start();
     let counts = |place: &Place| -> serde_json::Value {
         let told = place.done(&["session", "stats", "--json"], "");

@@ -9,8 +9,11 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 const AT_ONCE: usize = 200;
+/// What a page may take meanwhile, in a debug build on a busy machine.
+const UNHARMED: Duration = Duration::from_secs(5);
 
 fn memory_of(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -52,8 +55,11 @@ async fn browse(stage: &Stage, done: &Arc<AtomicBool>) -> usize {
         let (mut client, cookie) = (stage.client().await, stage.cookie_line());
         let mut answered = 0;
         while !done.load(Ordering::Acquire) || answered < 10 {
+            let asked = Instant::now();
             let answer = client.get(HOST, "/page", &[&cookie]).await;
             assert_eq!(answer.status, 200, "{}", answer.text());
+            let took = asked.elapsed();
+            assert!(took < UNHARMED, "a page took {took:?} beside {AT_ONCE} log-ins");
             answered += 1;
         }
         answered
