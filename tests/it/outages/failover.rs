@@ -2,8 +2,11 @@ use super::{SCRIPT, config, get, hello, post, until};
 use crate::support::gateway::{Gateway, PATIENCE, pause};
 use crate::support::path::Path;
 use crate::support::postgres::Postgres;
+use crate::support::store::{Opened, add, event, open_session, postgres_settings, session, user};
 use crate::support::usher::Usher;
-use std::time::Instant;
+use portcullis::model::EventKind;
+use portcullis::store::Settings;
+use std::time::{Duration, Instant};
 
 const SESSIONS: &str = "SELECT count(*) FROM portcullis.sessions";
 
@@ -131,6 +134,47 @@ async fn a_primary_that_hangs_is_left_and_what_was_connected_to_it_is_not_asked_
         let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
         assert_eq!(statuses, [401, 200, 200, 200, 200, 200], "asked of the wrong server");
     }
+}
+
+#[tokio::test]
+async fn a_look_up_never_uses_a_connection_to_the_primary_before() {
+    let (primary, url, standby) = pair();
+    let settings = Settings {
+        call_timeout: Duration::from_secs(1),
+        ..postgres_settings(&both(&url, &primary, &standby))
+    };
+    let opened = Opened::with(settings).await;
+    let ann = user("ann");
+    let live = session(&ann);
+    add(&*opened.store, &ann).await;
+    open_session(&*opened.store, &live).await;
+    let found = async || {
+        opened
+            .store
+            .find_session(&live.digest)
+            .await
+            .map(|found| found.is_some())
+    };
+    assert!(found().await.unwrap());
+    let sessions = "SELECT count(*) FROM \"Port\"\"cullis\".sessions";
+    let started = Instant::now();
+    while standby.sql(&url, "SELECT to_regclass('\"Port\"\"cullis\".sessions') IS NOT NULL") != "t"
+        || standby.sql(&url, sessions) != "1"
+    {
+        assert!(started.elapsed() < PATIENCE, "the standby does not follow");
+        pause();
+    }
+    // Look-ups rest while the primary hangs, and only changes notice that another has taken over.
+    primary.freeze();
+    standby.promote();
+    let started = Instant::now();
+    while opened.store.record(event(EventKind::LoggedOut)).await.is_err() {
+        assert!(started.elapsed() < PATIENCE, "nothing can be changed");
+    }
+    primary.thaw();
+    standby.sql(&url, &sessions.replace("SELECT count(*)", "DELETE"));
+    assert_eq!(primary.sql(&url, sessions), "1", "the old primary knows nothing of it");
+    assert!(!found().await.unwrap(), "the wrong server was asked");
 }
 
 #[tokio::test]
