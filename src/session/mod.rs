@@ -32,6 +32,7 @@ mod open_stream;
 mod record;
 mod reopen;
 mod secret;
+mod source;
 mod streams;
 mod stripes;
 mod sweep;
