@@ -1,0 +1,184 @@
+//! Session tables of applications: read as they are, never written but where an operator allowed it.
+//!
+//! What must always hold: names come from the configuration and are always quoted; values are always bound. A row that
+//! could not be asked for is never reported absent. The moment at which a row is over is judged by the clock of the
+//! database that keeps it. Nothing of the application's own data is ever rewritten.
+
+mod catalog;
+mod check;
+mod settings;
+mod sql;
+
+pub use check::{Finding, Severity};
+pub use settings::{Expiry, LegacySettings, Lifetime, Unit, UserTable, Zone};
+
+use super::StoreError;
+use super::pool::Pool;
+use super::postgres::legacy_pool;
+use super::work;
+use super::work::within;
+use crate::clock::Clock;
+use catalog::Catalog;
+use serde_json::Map;
+use serde_json::Value;
+use sql::Statements;
+use sqlx::AssertSqlSafe;
+use sqlx::PgConnection;
+use sqlx::Row;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::OnceCell;
+
+/// What errors call an application's table; its own name is in the cause.
+const TABLE: &str = "an application's table";
+
+/// Columns by name.
+pub type Columns = Map<String, Value>;
+
+/// A row of an application's sessions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LegacyRow {
+    /// The columns that were asked for; each as JSON.
+    pub columns: Columns,
+    /// The payload as it is stored.
+    pub payload: Option<Vec<u8>>,
+    /// The bytes of the column that must be compared.
+    pub verify: Option<Vec<u8>>,
+    /// How long the row is still live; zero when it is over. Long for one that is never over.
+    pub left: Duration,
+}
+
+/// One application's session table, on connections of its own.
+pub struct LegacyTable {
+    settings: LegacySettings,
+    pool: Arc<Pool<PgConnection>>,
+    statements: OnceCell<Statements>,
+}
+
+impl LegacyTable {
+    /// Connects to nothing yet.
+    ///
+    /// # Errors
+    /// The URL cannot be used.
+    pub fn new(settings: LegacySettings, clock: Clock) -> Result<Self, StoreError> {
+        let pool = legacy_pool(
+            &settings.url,
+            settings.max_connections,
+            settings.call_timeout,
+            settings.prepared_statements,
+            clock,
+        )?;
+        Ok(Self {
+            settings,
+            pool,
+            statements: OnceCell::new(),
+        })
+    }
+
+    /// The row with this key, live or over; one round trip.
+    ///
+    /// # Errors
+    /// Could not ask.
+    pub async fn find(&self, key: &str) -> Result<Option<LegacyRow>, StoreError> {
+        within(self.settings.call_timeout, async {
+            let sql = self.statements().await?;
+            let query = || self.bound(self.query(&sql.find).bind(key.to_owned()), sql.zone.as_deref());
+            let rows = work::read::<sqlx::Postgres>(&self.pool, TABLE, query).await?;
+            rows.first().map(row).transpose().map_err(failed)
+        })
+        .await
+    }
+
+    /// The columns of the user's row; `None` when there is none, or more than one.
+    ///
+    /// # Errors
+    /// Could not ask.
+    pub async fn find_user(&self, subject: &str) -> Result<Option<Columns>, StoreError> {
+        within(self.settings.call_timeout, async {
+            let sql = self.statements().await?;
+            let Some(find_user) = &sql.find_user else {
+                return Ok(None);
+            };
+            let query = || self.query(find_user).bind(subject.to_owned());
+            let rows = work::read::<sqlx::Postgres>(&self.pool, TABLE, query).await?;
+            match rows.as_slice() {
+                [one] => columns(one, "columns").map(Some).map_err(failed),
+                _ => Ok(None),
+            }
+        })
+        .await
+    }
+
+    /// Deletes the row; whether there was one. For sources that may end sessions.
+    ///
+    /// # Errors
+    /// It was not carried out, or it is not known whether it was.
+    pub async fn end(&self, key: &str) -> Result<bool, StoreError> {
+        within(self.settings.call_timeout, async {
+            let sql = self.statements().await?;
+            let mut lease = self.pool.lease().await?;
+            let done = self.query(&sql.end).bind(key.to_owned()).execute(&mut *lease).await;
+            let done = done.map_err(failed)?;
+            lease.give_back();
+            Ok(done.rows_affected() > 0)
+        })
+        .await
+    }
+
+    /// The statements for this table, once its columns were seen. What cannot be asked is asked again by the next call.
+    async fn statements(&self) -> Result<&Statements, StoreError> {
+        self.statements
+            .get_or_try_init(|| async {
+                let catalog = Catalog::read(&self.pool, &self.settings).await?;
+                sql::statements(&self.settings, &catalog)
+            })
+            .await
+    }
+
+    fn query(&self, sql: &Arc<str>) -> Query<'static, sqlx::Postgres, PgArguments> {
+        sqlx::query(AssertSqlSafe(Arc::clone(sql))).persistent(self.settings.prepared_statements)
+    }
+
+    fn bound<'q>(
+        &self,
+        query: Query<'q, sqlx::Postgres, PgArguments>,
+        zone: Option<&str>,
+    ) -> Query<'q, sqlx::Postgres, PgArguments> {
+        match zone {
+            Some(zone) => query.bind(zone.to_owned()),
+            None => query,
+        }
+    }
+}
+
+fn failed(error: sqlx::Error) -> StoreError {
+    StoreError::on(TABLE, error)
+}
+
+fn row(row: &PgRow) -> Result<LegacyRow, sqlx::Error> {
+    let left: Option<f64> = row.try_get("left_seconds")?;
+    Ok(LegacyRow {
+        columns: columns(row, "columns")?,
+        payload: row.try_get("payload")?,
+        verify: row.try_get("verify")?,
+        left: left_of(left),
+    })
+}
+
+/// Without an end the row is over: no preset has a nullable one, so it is not for us to guess.
+fn left_of(seconds: Option<f64>) -> Duration {
+    const LONG: f64 = 100.0 * 365.0 * 86_400.0;
+    match seconds {
+        Some(seconds) if seconds > 0.0 => Duration::from_secs_f64(seconds.min(LONG)),
+        _ => Duration::ZERO,
+    }
+}
+
+fn columns(row: &PgRow, name: &str) -> Result<Columns, sqlx::Error> {
+    match row.try_get::<Value, _>(name)? {
+        Value::Object(columns) => Ok(columns),
+        _ => Ok(Columns::new()),
+    }
+}

@@ -1,0 +1,125 @@
+use secrecy::SecretString;
+use std::time::Duration;
+
+/// Whose wall clock a `timestamp without time zone` shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Zone {
+    /// UTC.
+    Utc,
+    /// An IANA name; a fixed offset would be wrong for half of the year.
+    Named(String),
+    /// That of the application's own connections: what `ALTER ROLE` or `ALTER DATABASE` says for this role.
+    Session {
+        /// The role that the application connects as; else that of the URL.
+        role: Option<String>,
+    },
+}
+
+/// How a column tells a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// As the column's type says: a timestamp with or without zone.
+    Timestamp,
+    /// Seconds since 1970.
+    Seconds,
+    /// Milliseconds since 1970.
+    Millis,
+}
+
+/// How long a session lives after a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// This long.
+    Fixed(Duration),
+    /// As many seconds as the column says; less than zero means for ever.
+    Column(String),
+}
+
+/// When a row is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// At the moment in the column.
+    At {
+        /// Column.
+        column: String,
+        /// What it holds.
+        unit: Unit,
+    },
+    /// So long after the moment in the column.
+    After {
+        /// Column with the last activity, or the last change.
+        column: String,
+        /// What it holds.
+        unit: Unit,
+        /// How long.
+        lifetime: Lifetime,
+    },
+}
+
+impl Expiry {
+    /// The columns that it reads.
+    pub(super) fn columns(&self) -> Vec<&str> {
+        match self {
+            Self::At { column, .. }
+            | Self::After {
+                column,
+                lifetime: Lifetime::Fixed(_),
+                ..
+            } => vec![column],
+            Self::After {
+                column,
+                lifetime: Lifetime::Column(other),
+                ..
+            } => vec![column, other],
+        }
+    }
+
+    /// The column with the moment, and what it holds.
+    pub(super) fn moment(&self) -> (&str, Unit) {
+        match self {
+            Self::At { column, unit } | Self::After { column, unit, .. } => (column, *unit),
+        }
+    }
+}
+
+/// The table of the users, for what a session's row does not say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserTable {
+    /// Perhaps with a schema: `schema.table`.
+    pub table: String,
+    /// Column that equals the subject.
+    pub key: String,
+    /// Columns that are read.
+    pub columns: Vec<String>,
+}
+
+/// Where an application keeps its sessions.
+#[derive(Clone, Debug)]
+pub struct LegacySettings {
+    /// How to connect; holds a password and is never shown.
+    pub url: SecretString,
+    /// Perhaps with a schema: `schema.table`.
+    pub table: String,
+    /// Column of the key.
+    pub key: String,
+    /// Column of the payload.
+    pub payload: Option<String>,
+    /// Column whose bytes are compared with the hash of a part of the cookie.
+    pub verify: Option<String>,
+    /// Other columns that are read.
+    pub columns: Vec<String>,
+    /// When a row is over.
+    pub expiry: Expiry,
+    /// Zone of a timestamp without one.
+    pub zone: Zone,
+    /// The users' table.
+    pub users: Option<UserTable>,
+    /// Whether rows may be deleted.
+    pub may_end: bool,
+    /// Most connections at once.
+    pub max_connections: u32,
+    /// The most that one call may take.
+    pub call_timeout: Duration,
+    /// Whether statements are prepared by name.
+    pub prepared_statements: bool,
+}

@@ -1,0 +1,228 @@
+//! The statements for a table of which the configuration names the columns. Names are quoted, values bound.
+
+use super::LegacySettings;
+use super::Unit;
+use super::catalog::Catalog;
+use super::catalog::ColumnType;
+use super::settings::Expiry;
+use super::settings::Lifetime;
+use super::settings::UserTable;
+use crate::store::StoreError;
+use std::sync::Arc;
+
+/// What is asked of one application's tables.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Statements {
+    pub(super) find: Arc<str>,
+    pub(super) find_user: Option<Arc<str>>,
+    pub(super) end: Arc<str>,
+    /// Bound behind the key where the moment's column has no zone of its own.
+    pub(super) zone: Option<String>,
+}
+
+/// A name as Postgres takes it whatever is in it.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// `schema.table` or `table`, each part quoted.
+pub(super) fn quoted_table(table: &str) -> String {
+    match table.split_once('.') {
+        Some((schema, table)) => format!("{}.{}", quoted(schema), quoted(table)),
+        None => quoted(table),
+    }
+}
+
+pub(super) fn statements(settings: &LegacySettings, catalog: &Catalog) -> Result<Statements, StoreError> {
+    let (moment, zoned) = moment(settings, catalog)?;
+    let table = quoted_table(&settings.table);
+    let key = equals("t", &settings.key, catalog.type_of(&settings.key)?);
+    let find = format!(
+        "SELECT {payload} AS payload, {verify} AS verify, {columns} AS columns, \
+         (EXTRACT(EPOCH FROM ({end} - clock_timestamp())))::float8 AS left_seconds \
+         FROM {table} AS t WHERE {key}",
+        payload = bytes(settings.payload.as_deref(), catalog)?,
+        verify = bytes(settings.verify.as_deref(), catalog)?,
+        columns = object("t", &settings.columns),
+        end = end(&settings.expiry, &moment),
+    );
+    let find_user = settings.users.as_ref().map(|users| find_user(users, catalog)).transpose()?;
+    Ok(Statements {
+        find: find.into(),
+        find_user,
+        end: format!("DELETE FROM {table} AS t WHERE {key}").into(),
+        zone: zoned.then(|| catalog.zone.clone()),
+    })
+}
+
+/// The moment as one with a zone, and whether `$2` names the zone.
+fn moment(settings: &LegacySettings, catalog: &Catalog) -> Result<(String, bool), StoreError> {
+    let (column, unit) = settings.expiry.moment();
+    let name = format!("t.{}", quoted(column));
+    Ok(match (unit, catalog.type_of(column)?) {
+        (Unit::Seconds, _) => (format!("to_timestamp({name}::float8)"), false),
+        (Unit::Millis, _) => (format!("to_timestamp({name}::float8 / 1000)"), false),
+        (Unit::Timestamp, ColumnType::Timestamp) => (format!("({name} AT TIME ZONE $2)"), true),
+        (Unit::Timestamp, _) => (name, false),
+    })
+}
+
+fn end(expiry: &Expiry, moment: &str) -> String {
+    match expiry {
+        Expiry::At { .. } => moment.to_owned(),
+        Expiry::After {
+            lifetime: Lifetime::Fixed(lifetime),
+            ..
+        } => format!("({moment} + interval '{} seconds')", lifetime.as_secs()),
+        Expiry::After {
+            lifetime: Lifetime::Column(column),
+            ..
+        } => {
+            let seconds = format!("t.{}", quoted(column));
+            // Less than zero means for ever (Spring), which is a hundred years here.
+            format!(
+                "(CASE WHEN {seconds} < 0 THEN clock_timestamp() + interval '100 years' \
+                 ELSE {moment} + make_interval(secs => {seconds}) END)"
+            )
+        }
+    }
+}
+
+/// A column as bytes: JSON and text as UTF-8, `bytea` as it is.
+fn bytes(column: Option<&str>, catalog: &Catalog) -> Result<String, StoreError> {
+    let Some(column) = column else {
+        return Ok("NULL::bytea".to_owned());
+    };
+    let name = format!("t.{}", quoted(column));
+    Ok(match catalog.type_of(column)? {
+        ColumnType::Bytes => name,
+        _ => format!("convert_to({name}::text, 'UTF8')"),
+    })
+}
+
+/// The comparison with `$1` in the column's own type, so that its index serves. A text that is none of the type finds
+/// nothing, and is no fault of the statement.
+fn equals(table: &str, column: &str, kind: ColumnType) -> String {
+    let name = format!("{table}.{}", quoted(column));
+    match kind {
+        ColumnType::Uuid => {
+            format!("{name} = CASE WHEN $1 ~* '^[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}$' THEN $1::uuid END")
+        }
+        ColumnType::Integer => format!("{name} = CASE WHEN $1 ~ '^-?[0-9]{{1,18}}$' THEN $1::bigint END"),
+        ColumnType::Char => format!("{name} = $1::bpchar"),
+        _ => format!("{name} = $1"),
+    }
+}
+
+fn find_user(users: &UserTable, catalog: &Catalog) -> Result<Arc<str>, StoreError> {
+    let sql = format!(
+        "SELECT {columns} AS columns FROM {table} AS u WHERE {key} LIMIT 2",
+        columns = object("u", &users.columns),
+        table = quoted_table(&users.table),
+        key = equals("u", &users.key, catalog.type_of_user(&users.key)?),
+    );
+    Ok(sql.into())
+}
+
+fn object(table: &str, columns: &[String]) -> String {
+    if columns.is_empty() {
+        return "'{}'::jsonb".to_owned();
+    }
+    let pairs = columns
+        .iter()
+        .map(|column| format!("'{}', {table}.{}", column.replace('\'', "''"), quoted(column)));
+    format!("jsonb_build_object({})", pairs.collect::<Vec<_>>().join(", "))
+}
+
+/// Some rows as [`Statements::find`] would show them, with what the clock of the moment's column shows.
+pub(super) fn sample(
+    settings: &LegacySettings,
+    catalog: &Catalog,
+    rows: u32,
+) -> Result<(String, Option<String>), StoreError> {
+    let (moment, zoned) = moment(settings, catalog)?;
+    let moment = moment.replace("$2", "$1");
+    let (column, unit) = settings.expiry.moment();
+    let name = format!("t.{}", quoted(column));
+    let wall = match (unit, catalog.type_of(column)?) {
+        (Unit::Timestamp, _) => format!("EXTRACT(EPOCH FROM {name})::float8"),
+        (Unit::Seconds, _) => format!("{name}::float8"),
+        (Unit::Millis, _) => format!("{name}::float8 / 1000"),
+    };
+    let text = format!(
+        "SELECT {payload} AS payload, {columns} AS columns, {wall} AS wall, \
+         (EXTRACT(EPOCH FROM ({end} - clock_timestamp())))::float8 AS left_seconds \
+         FROM {table} AS t LIMIT {rows}",
+        payload = bytes(settings.payload.as_deref(), catalog)?,
+        columns = object("t", &settings.columns),
+        end = end(&settings.expiry, &moment),
+        table = quoted_table(&settings.table),
+    );
+    Ok((text, zoned.then(|| catalog.zone.clone())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Zone;
+    use super::*;
+    use std::time::Duration;
+
+    fn express() -> LegacySettings {
+        LegacySettings {
+            url: "postgres://reader@localhost/crm".to_owned().into(),
+            table: "schema_system.session".to_owned(),
+            key: "sid".to_owned(),
+            payload: Some("sess".to_owned()),
+            verify: None,
+            columns: Vec::new(),
+            expiry: Expiry::At {
+                column: "expire".to_owned(),
+                unit: Unit::Timestamp,
+            },
+            zone: Zone::Utc,
+            users: None,
+            may_end: false,
+            max_connections: 4,
+            call_timeout: Duration::from_secs(2),
+            prepared_statements: true,
+        }
+    }
+
+    fn catalog(expire: &str) -> Catalog {
+        let columns = [("sid", "varchar"), ("sess", "json"), ("expire", expire), ("id", "uuid"), ("n", "int4")];
+        Catalog::of(&columns, &[("id", "int4")], "Asia/Kolkata")
+    }
+
+    #[test]
+    fn a_time_without_a_zone_is_read_in_the_applications() {
+        let sql = statements(&express(), &catalog("timestamp")).unwrap();
+        assert!(sql.find.contains(r#"(t."expire" AT TIME ZONE $2)"#), "{}", sql.find);
+        assert_eq!(sql.zone.as_deref(), Some("Asia/Kolkata"));
+        let sql = statements(&express(), &catalog("timestamptz")).unwrap();
+        assert!(!sql.find.contains("$2"), "{}", sql.find);
+        assert_eq!(sql.zone, None);
+    }
+
+    #[test]
+    fn names_cannot_leave_their_quotes() {
+        let mut settings = express();
+        settings.table = r#"s"; DROP TABLE users; --.t"t"#.to_owned();
+        settings.columns = vec!["a'b".to_owned()];
+        let sql = statements(&settings, &catalog("timestamp")).unwrap();
+        assert!(sql.find.contains(r#"FROM "s""; DROP TABLE users; --"."t""t" AS t"#), "{}", sql.find);
+        assert!(sql.find.contains(r#"jsonb_build_object('a''b', t."a'b")"#), "{}", sql.find);
+    }
+
+    #[test]
+    fn a_key_is_compared_in_its_columns_own_type() {
+        let mut settings = express();
+        settings.key = "id".to_owned();
+        let sql = statements(&settings, &catalog("timestamp")).unwrap();
+        assert!(sql.find.contains("THEN $1::uuid END"), "{}", sql.find);
+        settings.key = "n".to_owned();
+        let sql = statements(&settings, &catalog("timestamp")).unwrap();
+        assert!(sql.end.contains("THEN $1::bigint END"), "{}", sql.end);
+        settings.key = "absent".to_owned();
+        assert!(statements(&settings, &catalog("timestamp")).is_err());
+    }
+}
