@@ -14,6 +14,7 @@ mod columns;
 mod error;
 mod feed;
 mod instances;
+mod legacy;
 mod managing;
 mod migrate;
 mod open;
@@ -31,6 +32,9 @@ mod work;
 pub use error::StoreError;
 pub use feed::{Feed, FeedMessage, Subscription};
 pub use instances::{Instance, Instances, SeenInstance, Signing};
+pub use legacy::{
+    Columns, Expiry, Finding, LegacyRow, LegacySettings, LegacyTable, Lifetime, Sample, Severity, Unit, UserTable, Zone,
+};
 pub use managing::{Edited, EventFilter, EventHour, LogInTrait, Managing, Part, SessionFigures, UserEdit, Window};
 pub use open::{Role, describe, is_same, open};
 pub use passes::{Pass, Passes};

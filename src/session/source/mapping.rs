@@ -2,6 +2,8 @@
 
 use super::payload::PayloadFormat;
 use super::steps::Step;
+use crate::store::Expiry;
+use crate::store::Zone;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -44,68 +46,9 @@ fn is_column(text: &str) -> bool {
     (1..=63).contains(&text.len()) && !text.contains(['.', '/', '\0'])
 }
 
-/// Whose wall clock a `timestamp without time zone` shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Zone {
-    /// UTC.
-    Utc,
-    /// An IANA name; a fixed offset would be wrong for half of the year.
-    Named(String),
-    /// What the database tells the role of `store_url` (`ALTER DATABASE`, `ALTER ROLE`).
-    Session,
-}
-
-/// How a number or a date tells a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// As the column's type says: a timestamp with or without zone.
-    Timestamp,
-    /// Seconds since 1970.
-    Seconds,
-    /// Milliseconds since 1970.
-    Millis,
-}
-
-/// How long a session lives after a moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Lifetime {
-    /// This long.
-    Fixed(Duration),
-    /// As many seconds as the column says; less than zero means for ever.
-    Column(String),
-}
-
-/// When a row is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Expiry {
-    /// At the moment in the column.
-    At {
-        /// Column.
-        column: String,
-        /// What it holds.
-        unit: Unit,
-    },
-    /// So long after the moment in the column.
-    After {
-        /// Column with the last activity.
-        column: String,
-        /// What it holds.
-        unit: Unit,
-        /// How long.
-        lifetime: Lifetime,
-    },
-    /// The row does not say; sessions are believed for so long after the column's moment.
-    Never {
-        /// Column with the last change.
-        column: String,
-        /// The gateway's own cap.
-        cap: Duration,
-    },
-}
-
 /// The table of the users, for what the session's row does not say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UserTable {
+pub struct UsersMapping {
     /// Perhaps with a schema: `schema.table`.
     pub table: String,
     /// Column that equals the subject.
@@ -151,7 +94,7 @@ pub struct Mapping {
     /// Groups: a list of texts, or one text.
     pub groups: Vec<Place>,
     /// The users' table.
-    pub users: Option<UserTable>,
+    pub users: Option<UsersMapping>,
     /// All must hold.
     pub require: Vec<Condition>,
     /// None may hold.

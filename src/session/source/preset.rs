@@ -1,18 +1,18 @@
 //! What is known of the libraries that keep sessions in Postgres. Facts and vectors: the libraries' own code and rows.
 
-use super::mapping::Expiry;
-use super::mapping::Lifetime;
 use super::mapping::Mapping;
 use super::mapping::Place;
 use super::mapping::Touching;
-use super::mapping::Unit;
-use super::mapping::UserTable;
-use super::mapping::Zone;
+use super::mapping::UsersMapping;
 use super::payload::PayloadFormat;
 use super::steps::Derive;
 use super::steps::Encoding;
 use super::steps::Hash;
 use super::steps::Step;
+use crate::store::Expiry;
+use crate::store::Lifetime;
+use crate::store::Unit;
+use crate::store::Zone;
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -162,7 +162,7 @@ fn express() -> Mapping {
             signed(false),
         ],
         payload: Some(("sess".to_owned(), PayloadFormat::Json)),
-        zone: Zone::Session,
+        zone: Zone::Session { role: None },
         user: Vec::new(),
         touch: Some(Touching::Payload("/cookie/originalMaxAge".to_owned(), DAY)),
         comes_back: true,
@@ -197,7 +197,7 @@ fn django() -> Mapping {
         steps: Vec::new(),
         payload: Some(("session_data".to_owned(), PayloadFormat::DjangoSigned)),
         user: vec![Place::Payload("/_auth_user_id".to_owned())],
-        users: Some(UserTable {
+        users: Some(UsersMapping {
             table: "auth_user".to_owned(),
             key: "id".to_owned(),
             active: Some("is_active".to_owned()),
@@ -258,9 +258,10 @@ fn rails8() -> Mapping {
 
 /// The library knows no end; a gateway must.
 fn unlimited(column: &str) -> Expiry {
-    Expiry::Never {
+    Expiry::After {
         column: column.to_owned(),
-        cap: 30 * DAY,
+        unit: Unit::Timestamp,
+        lifetime: Lifetime::Fixed(30 * DAY),
     }
 }
 

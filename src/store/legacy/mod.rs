@@ -9,12 +9,14 @@ mod check;
 mod settings;
 mod sql;
 
-pub use check::{Finding, Severity};
+pub use check::{Finding, Sample, Severity};
 pub use settings::{Expiry, LegacySettings, Lifetime, Unit, UserTable, Zone};
 
 use super::StoreError;
 use super::pool::Pool;
-use super::postgres::legacy_pool;
+use super::Place;
+use super::Settings;
+use super::postgres::application_pool;
 use super::work;
 use super::work::within;
 use crate::clock::Clock;
@@ -63,13 +65,20 @@ impl LegacyTable {
     /// # Errors
     /// The URL cannot be used.
     pub fn new(settings: LegacySettings, clock: Clock) -> Result<Self, StoreError> {
-        let pool = legacy_pool(
-            &settings.url,
-            settings.max_connections,
-            settings.call_timeout,
-            settings.prepared_statements,
-            clock,
-        )?;
+        let place = Place::Postgres {
+            url: settings.url.clone(),
+            direct_url: None,
+            schema: String::new(),
+        };
+        let connecting = Settings {
+            place,
+            max_connections: settings.max_connections,
+            call_timeout: settings.call_timeout,
+            migrate: false,
+            required_at_start: false,
+            prepared_statements: settings.prepared_statements,
+        };
+        let pool = application_pool(&settings.url, &connecting, clock)?;
         Ok(Self {
             settings,
             pool,
@@ -86,7 +95,11 @@ impl LegacyTable {
             let sql = self.statements().await?;
             let query = || self.bound(self.query(&sql.find).bind(key.to_owned()), sql.zone.as_deref());
             let rows = work::read::<sqlx::Postgres>(&self.pool, TABLE, query).await?;
-            rows.first().map(row).transpose().map_err(failed)
+            // Two rows with one key: nobody knows which the application takes.
+            match rows.as_slice() {
+                [one] => row(one).map(Some).map_err(failed),
+                _ => Ok(None),
+            }
         })
         .await
     }

@@ -40,7 +40,7 @@ pub(super) fn statements(settings: &LegacySettings, catalog: &Catalog) -> Result
     let find = format!(
         "SELECT {payload} AS payload, {verify} AS verify, {columns} AS columns, \
          (EXTRACT(EPOCH FROM ({end} - clock_timestamp())))::float8 AS left_seconds \
-         FROM {table} AS t WHERE {key}",
+         FROM {table} AS t WHERE {key} LIMIT 2",
         payload = bytes(settings.payload.as_deref(), catalog)?,
         verify = bytes(settings.verify.as_deref(), catalog)?,
         columns = object("t", &settings.columns),

@@ -95,6 +95,16 @@ pub fn statements(schema: &str) -> Vec<(&'static str, String)> {
     Statements::in_schema(schema).all()
 }
 
+/// Connections to an application's own database.
+pub(super) fn application_pool(
+    url: &SecretString,
+    settings: &Settings,
+    clock: Clock,
+) -> Result<Arc<PgPool>, StoreError> {
+    let servers = Arc::new(Servers::of(url, settings)?);
+    Ok(connect::pool(&servers, settings.max_connections, clock))
+}
+
 /// See [`super::describe`].
 pub(super) fn describe(url: &SecretString, schema: &str, settings: &Settings) -> Option<String> {
     Some(Servers::of(url, settings).ok()?.describe(schema))
