@@ -55,6 +55,7 @@ pub(super) fn settings() -> Settings {
         when_full: WhenFull::EndOldest,
         rolling: true,
         touch_interval: Duration::from_mins(1),
+        sources: Vec::new(),
         sweep: SweepSettings {
             interval: Duration::from_mins(15),
             at: None,

@@ -75,7 +75,12 @@ struct Variable {
 
 /// The closed list: `PORTCULLIS_<KEY>` for keys at the top, `PORTCULLIS_<TABLE>_<KEY>` for keys of the single tables.
 fn variables() -> Vec<Variable> {
-    let takes_text = |key: &Key| !matches!(key.kind, Kind::Table(_) | Kind::Tables(_) | Kind::Pairs(..));
+    let takes_text = |key: &Key| {
+        !matches!(
+            key.kind,
+            Kind::Table(_) | Kind::Tables(_) | Kind::Pairs(..) | Kind::Conditions(_)
+        )
+    };
     let mut all = Vec::new();
     for key in keys::root().keys {
         match key.kind {

@@ -115,6 +115,7 @@ impl Reader<'_> {
                 });
             }
             Kind::Pairs(names, values) => self.check_pairs(node, names, values, full),
+            Kind::Conditions(places) => self.check_conditions(node, places, full),
             Kind::One(shape) => self.check_text(node, shape, full),
             Kind::Either(words, inner) => {
                 self.fetch(node, false, full);
@@ -203,6 +204,27 @@ impl Reader<'_> {
                 self.findings.push(sentence(place, &at, &format!("{name:?}"), mistake));
             }
             self.check_text(value, values, &at);
+        }
+    }
+
+    fn check_conditions(&mut self, node: &mut Node, places: &'static Shape, full: &str) {
+        const NOUN: &str = "a table of places with a text, a number, true or false";
+        let Value::Table(section) = &mut node.value else {
+            self.refuse_kind(node, NOUN, full);
+            return;
+        };
+        for (name, value) in &mut section.entries {
+            let at = keys::join(full, name);
+            if let Err(mistake) = (places.check)(name) {
+                let place = value.key_span.clone().map_or(Place::from(&value.origin), Place::File);
+                self.findings.push(sentence(place, &at, &format!("{name:?}"), mistake));
+            }
+            if !matches!(
+                value.value,
+                Value::Text(_) | Value::Number(_) | Value::Flag(_) | Value::Broken
+            ) {
+                self.refuse_kind(value, "a text, a number, true or false", &at);
+            }
         }
     }
 

@@ -119,6 +119,7 @@ pub(super) fn noun(kind: &Kind) -> String {
         Kind::One(shape) => format!("{}, such as {}", shape.noun, shape.example),
         Kind::List(shape) => format!("a list, such as [{}]", shape.example),
         Kind::Pairs(..) => "a table of names and texts".to_owned(),
+        Kind::Conditions(_) => "a table of places with a text, a number, true or false".to_owned(),
         Kind::Flag => "true or false".to_owned(),
         Kind::Number { least, most } => format!("a number from {least} to {most}"),
         Kind::Span { least, most } => format!(

@@ -80,6 +80,10 @@ fn kind(kind_of: &Kind) -> Value {
     match kind_of {
         Kind::One(shape) => text(shape),
         Kind::List(shape) => json!({ "type": "array", "items": text(shape) }),
+        Kind::Conditions(_) => json!({
+            "type": "object",
+            "additionalProperties": { "type": ["string", "integer", "boolean"] },
+        }),
         Kind::Pairs(_, values) => json!({ "type": "object", "additionalProperties": text(values) }),
         Kind::Flag => json!({ "type": "boolean" }),
         Kind::Number { least, most } => json!({ "type": "integer", "minimum": least, "maximum": most }),

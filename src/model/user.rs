@@ -1,5 +1,6 @@
 use super::Timestamp;
 use std::fmt;
+use std::fmt::Write;
 use uuid::Uuid;
 
 /// A user's key: a UUID, version 7, never reused.
@@ -44,6 +45,22 @@ impl Username {
             return Err(UsernameError::Character);
         }
         Ok(Self(text.to_owned()))
+    }
+
+    /// What a user is called whom an application's own session names: `source:subject`. No user of ours can have a name
+    /// with a colon. Bytes of the subject that stand in no name of ours are percent-encoded, upper-case letters aside.
+    #[must_use]
+    pub fn of_source(source: &str, subject: &str) -> Self {
+        let mut name = format!("{source}:");
+        for byte in subject.bytes() {
+            if byte.is_ascii_alphanumeric() || b"._@+-".contains(&byte) {
+                name.push(char::from(byte));
+            } else {
+                // Writing to a String cannot fail.
+                let _ = write!(name, "%{byte:02X}");
+            }
+        }
+        Self(name)
     }
 
     /// The name as text.

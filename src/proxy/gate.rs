@@ -6,9 +6,11 @@ use super::route::Route;
 use super::settings::Access;
 use super::settings::RouteSettings;
 use crate::model::User;
+use crate::session::Among;
 use crate::session::Identified;
 use crate::session::Live;
 use crate::session::Local;
+use crate::web::cookie_pairs;
 use crate::web::cookie_values;
 use http::HeaderMap;
 use http::Method;
@@ -36,6 +38,9 @@ pub fn decide_now(arrived: &Arrived, route: &Route, sessions: &Local, cookie: &s
     if let Some(decision) = without_session(arrived, rule).transpose() {
         return Some(decision);
     }
+    if !rule.sessions.sources.is_empty() {
+        return None;
+    }
     let identified = match values_of(arrived.request.headers(), cookie).as_slice() {
         [] => Identified::Anonymous,
         values => sessions.try_identify(values)?,
@@ -49,6 +54,9 @@ pub fn decide_now(arrived: &Arrived, route: &Route, sessions: &Local, cookie: &s
 /// The rule that was not met, or that it could not be asked.
 pub async fn decide(arrived: &Arrived, route: &Route, sessions: &Local, cookie: &str) -> Result<Pass, Refusal> {
     let rule = &route.settings;
+    if !rule.sessions.sources.is_empty() {
+        return decide_among(arrived, rule, sessions, cookie).await;
+    }
     let identified = sessions
         .identify(
             values_of(arrived.request.headers(), cookie).as_slice(),
@@ -56,6 +64,24 @@ pub async fn decide(arrived: &Arrived, route: &Route, sessions: &Local, cookie: 
         )
         .await;
     judge(identified, rule)
+}
+
+/// The same where a route accepts sessions of applications.
+async fn decide_among(
+    arrived: &Arrived,
+    rule: &RouteSettings,
+    sessions: &Local,
+    cookie: &str,
+) -> Result<Pass, Refusal> {
+    let headers = arrived.request.headers();
+    let values = values_of(headers, cookie);
+    let cookies: Vec<(&[u8], &[u8])> = cookie_pairs(headers).collect();
+    let host = &arrived.client.host;
+    let among = sessions.identify_among(&rule.sessions, host, values.as_slice(), &cookies, rule.outage_grace);
+    match among.await {
+        Among::One(identified) => judge(identified, rule),
+        Among::Twice => Err(Refusal::SignedInTwice),
+    }
 }
 
 /// What can be said before anybody asks who it is.

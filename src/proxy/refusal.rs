@@ -62,6 +62,8 @@ pub enum Refusal {
     },
     /// Live sessions of two users in one request.
     Conflict,
+    /// Live sessions of two users, one of them an application's own.
+    SignedInTwice,
     /// The session store could not be asked.
     Unavailable,
     /// The application failed.
@@ -90,7 +92,7 @@ impl Refusal {
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Forbidden(_) | Self::Origin | Self::PlainHttp => StatusCode::FORBIDDEN,
-            Self::Unauthenticated { .. } | Self::Conflict => StatusCode::UNAUTHORIZED,
+            Self::Unauthenticated { .. } | Self::Conflict | Self::SignedInTwice => StatusCode::UNAUTHORIZED,
             Self::Unavailable | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(UpstreamFailure::Connect | UpstreamFailure::Invalid) => StatusCode::BAD_GATEWAY,
             Self::Upstream(UpstreamFailure::Timeout) => StatusCode::GATEWAY_TIMEOUT,
@@ -118,6 +120,7 @@ impl Refusal {
             Self::Origin => "origin",
             Self::Unauthenticated { .. } => "unauthenticated",
             Self::Conflict => "conflict",
+            Self::SignedInTwice => "signed_in_twice",
             Self::Unavailable => "unavailable",
             Self::Upstream(UpstreamFailure::Connect) => "upstream_connect",
             Self::Upstream(UpstreamFailure::Timeout) => "upstream_timeout",
@@ -141,7 +144,7 @@ impl Refusal {
     }
 
     /// Every label, so that each metric is there at zero.
-    pub const REASONS: [&'static str; 24] = [
+    pub const REASONS: [&'static str; 25] = [
         "malformed",
         "head_timeout",
         "target_too_long",
@@ -158,6 +161,7 @@ impl Refusal {
         "origin",
         "unauthenticated",
         "conflict",
+        "signed_in_twice",
         "unavailable",
         "upstream_connect",
         "upstream_timeout",
@@ -188,7 +192,7 @@ impl Refusal {
             Self::PlainHttp => "This address is for https only",
             Self::Unauthenticated { dead: false } => "Not authenticated",
             Self::Unauthenticated { dead: true } => "Session expired",
-            Self::Conflict => "Two users are signed in at once",
+            Self::Conflict | Self::SignedInTwice => "Two users are signed in at once",
             Self::Unavailable => "The session store cannot be asked right now",
             Self::Overloaded => "The application is busy",
             Self::Upstream(UpstreamFailure::Connect) => "The application cannot be reached",
@@ -223,6 +227,7 @@ impl Refusal {
     fn page(self, context: &Context<'_>, portal: &portal::Settings) -> Answer {
         let name = portal.name.as_deref();
         let login = context.login_location(portal);
+        let logout = format!("{}/logout", portal.prefix);
         let page = match self {
             Self::Unavailable => ErrorPage::cannot_ask(context.request_id, name),
             Self::Unauthenticated { .. } => ErrorPage::sign_in_then_send_again(&login, context.request_id, name),
@@ -233,6 +238,18 @@ impl Refusal {
                 action: Some(Action {
                     label: "Sign in",
                     href: &login,
+                    new_tab: false,
+                }),
+                ..ErrorPage::of(self.status(), context.request_id, name)
+            },
+            Self::SignedInTwice => ErrorPage {
+                title: "You are signed in twice",
+                sentence: "This browser is signed in here and in the application, as two different users, so it is not \
+                           clear who you are.",
+                hint: Some("Sign out of one of the two, and come back."),
+                action: Some(Action {
+                    label: "Sign out here",
+                    href: &logout,
                     new_tab: false,
                 }),
                 ..ErrorPage::of(self.status(), context.request_id, name)

@@ -319,6 +319,7 @@ mod tests {
             set_headers: Vec::new(),
             outage_grace: Duration::ZERO,
             cache_private: true,
+            sessions: crate::session::Accepted::default(),
             identity: IdentitySettings {
                 preset: Preset::OAuth2Proxy,
                 headers: Vec::new(),

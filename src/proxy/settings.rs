@@ -1,3 +1,4 @@
+use crate::session::Accepted;
 use http::{HeaderName, Method};
 use ipnet::IpNet;
 use std::time::Duration;
@@ -137,6 +138,8 @@ pub struct RouteSettings {
     pub cache_private: bool,
     /// Which identity headers.
     pub identity: IdentitySettings,
+    /// Whose sessions count.
+    pub sessions: Accepted,
 }
 
 /// Who may pass.

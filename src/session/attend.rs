@@ -96,7 +96,9 @@ impl Cache {
             return Some(Heard::Over(StreamEnd::Disabled));
         }
         let stamps = self.stripes.stamp(digest, session.user, answered.before)?;
-        let entry = Arc::new(Entry::new(session.clone(), user.clone(), answered.loaded_at, stamps));
+        let mut entry = Entry::new(session.clone(), user.clone(), answered.loaded_at, stamps);
+        entry.source = self.source();
+        let entry = Arc::new(entry);
         self.go_on(&entry, Some(known));
         if entry.is_over(now) {
             return Some(Heard::Over(StreamEnd::Expired));

@@ -6,6 +6,7 @@ use super::load::Flights;
 use super::load::Loaded;
 use super::moment::DatabaseTime;
 use super::moment::Moment;
+use super::source::Lookups;
 use super::streams::Streams;
 use super::stripes::AbsentStamps;
 use super::stripes::Stripes;
@@ -23,6 +24,8 @@ use std::time::Duration;
 
 /// How long "there is no such session" is believed at most.
 const ABSENT_BOUND: Duration = Duration::from_secs(5);
+/// The same of an application's table.
+const LEGACY_ABSENT: Duration = Duration::from_secs(1);
 /// How often one request asks when what it hears is no longer true on arrival.
 pub(super) const TRIES: usize = 3;
 
@@ -72,6 +75,8 @@ pub(super) struct Cache {
     pub(super) streams: Streams,
     pub(super) touches: Touches,
     pub(super) activity: Activity,
+    /// Where sessions are asked for that the store does not keep; `None` for those that it does.
+    pub(super) lookups: Option<Arc<Lookups>>,
     /// For how long an answer is believed.
     bounds: Bounds,
     /// Until when they count as seen, in microseconds; moved by the watch. Looked at on each hit, so that a watch that
@@ -99,12 +104,13 @@ impl Bounds {
 }
 
 /// What the cache keeps to besides its own settings.
-#[derive(Debug)]
 pub(super) struct Rules {
     /// The longest outage grace of any route: aged answers are kept in memory that long.
     pub(super) longest_grace: Duration,
     /// What activity does.
     pub(super) activity: Activity,
+    /// The application whose tables are asked in place of the store.
+    pub(super) lookups: Option<Arc<Lookups>>,
 }
 
 /// Touches that may wait while the store is down, about 120 bytes each: as many as there are sessions to touch, within
@@ -139,9 +145,10 @@ impl Cache {
             time: DatabaseTime::new(clock),
             store,
             control,
-            flights: Flights::new(&metrics),
+            flights: Flights::new(&metrics, rules.lookups.as_deref()),
             streams: Streams::new(),
             activity: rules.activity,
+            lookups: rules.lookups,
             touches: Touches::new(most_waiting(settings.capacity), &metrics),
             bounds: Bounds::of(settings),
             trusted_until: AtomicU64::new(0),
@@ -219,8 +226,17 @@ impl Cache {
         at.elapsed
             < absent
                 .loaded_at
-                .saturating_add(self.bound(at.elapsed).min(ABSENT_BOUND))
+                .saturating_add(self.bound(at.elapsed).min(self.absent_bound()))
             && self.stripes.hold_absent(digest, absent.stamps)
+    }
+
+    /// An application may be about to write the row that was not there.
+    fn absent_bound(&self) -> Duration {
+        if self.lookups.is_none() {
+            ABSENT_BOUND
+        } else {
+            LEGACY_ABSENT
+        }
     }
 
     /// What would be answered without a question, for a question about to be asked.

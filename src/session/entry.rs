@@ -25,6 +25,8 @@ pub struct Entry {
     pub(super) idle_end: AtomicI64,
     /// Whether its browser is to get a fresh cookie with the next answer that can carry one.
     pub(super) renewal_owed: AtomicBool,
+    /// Which source's it is; `None` for one of ours.
+    pub(super) source: Option<Arc<str>>,
     derived: Place,
 }
 
@@ -55,6 +57,7 @@ impl Entry {
             user,
             loaded_at,
             stamps,
+            source: None,
             derived: OnceLock::new(),
         }
     }

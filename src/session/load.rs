@@ -3,6 +3,7 @@ use super::cache::Absent;
 use super::cache::Cache;
 use super::cache::TRIES;
 use super::crowd::Crowd;
+use super::source::Lookups;
 use super::stripes::Before;
 use crate::model::Digest;
 use crate::model::UserId;
@@ -51,22 +52,26 @@ pub(super) struct Flights {
     waiting: Gauge,
     /// Whether the last question failed.
     failing: AtomicBool,
+    /// For the log.
+    source: String,
     found: Counter,
     absent: Counter,
     unavailable: Counter,
 }
 
 impl Flights {
-    pub(super) fn new(metrics: &Metrics) -> Self {
+    pub(super) fn new(metrics: &Metrics, lookups: Option<&Lookups>) -> Self {
+        let source = lookups.map_or("native", |lookups| lookups.settings().name.as_str());
         Self {
             under_way: Mutex::default(),
             alone: Arc::new(Semaphore::new(ALONE)),
             crowd: Crowd::default(),
             waiting: metrics.lookups_waiting.clone(),
             failing: AtomicBool::new(false),
-            found: metrics.lookup("found"),
-            absent: metrics.lookup("absent"),
-            unavailable: metrics.lookup("unavailable"),
+            source: source.to_owned(),
+            found: metrics.lookup_of(source, "found"),
+            absent: metrics.lookup_of(source, "absent"),
+            unavailable: metrics.lookup_of(source, "unavailable"),
         }
     }
 
@@ -215,7 +220,8 @@ impl Cache {
             .stripes
             .stamp(digest, session.user, before)
             .ok_or(Some(session.user))?;
-        let entry = Entry::new(session, user, loaded_at, stamps);
+        let mut entry = Entry::new(session, user, loaded_at, stamps);
+        entry.source = self.source();
         self.go_on(&entry, before_this);
         if entry.is_over(self.time.moment().now) {
             let stamps = stamps.absent();
@@ -234,18 +240,38 @@ impl Cache {
         }
     }
 
+    /// The name of the source whose sessions these are; `None` for ours.
+    pub(super) fn source(&self) -> Option<Arc<str>> {
+        self.lookups.as_ref().map(|lookups| lookups.name())
+    }
+
     async fn query(&self, digest: &Digest) -> Result<Option<Found>, StoreError> {
-        self.timed(self.store.find_session(digest)).await
+        match &self.lookups {
+            None => self.timed(self.store.find_session(digest)).await,
+            Some(lookups) => {
+                let now = self.time.moment().now;
+                self.timed(Box::pin(lookups.find(*digest, now))).await
+            }
+        }
     }
 
     /// Those of `digests` that there are.
     pub(super) async fn query_many(&self, digests: &[Digest]) -> Result<Vec<Found>, StoreError> {
-        self.timed(self.store.find_sessions(digests)).await
+        match &self.lookups {
+            None => self.timed(self.store.find_sessions(digests)).await,
+            Some(lookups) => {
+                let now = self.time.moment().now;
+                self.timed(Box::pin(lookups.find_many(digests, now))).await
+            }
+        }
     }
 
     async fn timed<T>(&self, question: Call<'_, T>) -> Result<T, StoreError> {
-        // Whether a session is over is judged by the database's clock, and never before that was read.
-        self.know_time().await?;
+        // Whether a session is over is judged by the database's clock, and never before that was read; an
+        // application's says how long a row has left.
+        if self.lookups.is_none() {
+            self.know_time().await?;
+        }
         let started = self.time.elapsed();
         let answer = self.guarded(question).await;
         let took = self.time.elapsed().saturating_sub(started);
@@ -256,7 +282,11 @@ impl Cache {
     pub(super) fn failed(&self, error: &StoreError) {
         self.flights.unavailable.inc();
         if !self.flights.failing.swap(true, Relaxed) {
-            tracing::error!(error = error as &dyn std::error::Error, "sessions cannot be looked up");
+            tracing::error!(
+                source.name = self.flights.source,
+                error = error as &dyn std::error::Error,
+                "sessions cannot be looked up"
+            );
         }
     }
 
@@ -268,7 +298,7 @@ impl Cache {
         };
         counter.inc();
         if self.flights.failing.swap(false, Relaxed) {
-            tracing::info!("sessions can be looked up again");
+            tracing::info!(source.name = self.flights.source, "sessions can be looked up again");
         }
     }
 }

@@ -25,6 +25,7 @@ mod feed;
 mod figures;
 mod first;
 mod instances;
+mod legacy;
 mod life;
 mod load;
 mod moment;
@@ -60,9 +61,14 @@ pub use figures::{
 };
 pub use first::Local;
 pub use instances::{Discord, InstanceFacts, Presence, Whereabouts, discords, facts, signing, strangers};
+pub use legacy::{Accepted, Among};
 pub use open_stream::{Changes, OpenStream, StreamEnd};
 pub use record::{DataError, MOST_DATA};
 pub use secret::{SecretError, load_or_make_secret};
+pub use source::{
+    Condition, Derive, Encoding, Hash, MOST_PAYLOAD, Mapping, PayloadError, PayloadFormat, Place, PlaceError, Preset,
+    Secrets, SourceSettings, Step, Touching, UsersMapping, principal,
+};
 pub use sweep::{SweepSettings, Swept, sweep_store};
 
 use crate::clock::Clock;
@@ -76,6 +82,7 @@ use cache::Cache;
 use cache::Rules;
 use choice::Conflicts;
 use device::Namings;
+use legacy::Legacy;
 use secrecy::SecretSlice;
 use secrecy::SecretString;
 use std::net::IpAddr;
@@ -110,6 +117,8 @@ pub struct Settings {
     pub sweep: SweepSettings,
     /// The cache.
     pub cache: CacheSettings,
+    /// Applications that keep sessions of their own.
+    pub sources: Vec<SourceSettings>,
 }
 
 /// How long an answer of the store is believed.
@@ -212,6 +221,7 @@ pub struct Sessions {
     cache: Arc<Cache>,
     conflicts: Arc<Conflicts>,
     namings: Arc<Namings>,
+    sources: Arc<[Legacy]>,
 }
 
 impl Sessions {
@@ -242,9 +252,22 @@ impl Sessions {
         metrics: Arc<Metrics>,
         longest_grace: Duration,
     ) -> Arc<Self> {
+        let legacy = |source| {
+            let (store, metrics) = (Arc::clone(&store), Arc::clone(&metrics));
+            Legacy::new(
+                source,
+                Activity::new(&settings),
+                store,
+                clock.clone(),
+                control.clone(),
+                metrics,
+            )
+        };
+        let sources = settings.sources.iter().map(legacy).collect();
         let rules = Rules {
             longest_grace,
             activity: Activity::new(&settings),
+            lookups: None,
         };
         let cache = Cache::new(store, &settings.cache, rules, clock, control, metrics);
         Arc::new(Self {
@@ -252,6 +275,7 @@ impl Sessions {
             cache: Arc::new(cache),
             conflicts: Arc::default(),
             namings: Arc::default(),
+            sources,
             settings,
         })
     }
@@ -265,6 +289,7 @@ impl Sessions {
             cache: Arc::clone(&self.cache),
             conflicts: Arc::clone(&self.conflicts),
             namings: Arc::clone(&self.namings),
+            sources: Arc::clone(&self.sources),
             settings,
         })
     }

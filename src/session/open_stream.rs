@@ -152,29 +152,36 @@ impl Sessions {
     /// anything has changed since `entry` was loaded.
     #[must_use]
     pub fn open_stream(&self, entry: &Arc<Entry>) -> OpenStream {
-        let standing = self.cache.streams.open(entry, self.cache.check_at(entry));
+        let standing = self
+            .cache_of(entry)
+            .streams
+            .open(entry, self.cache_of(entry).check_at(entry));
         self.registered(entry, standing, false)
     }
 
     /// The same for somebody who listens to what becomes of the session; `None` when `most` do.
     #[must_use]
     pub fn open_listener(&self, entry: &Arc<Entry>, most: usize) -> Option<OpenStream> {
-        let check_at = self.cache.check_at(entry);
-        let standing = self.cache.streams.open_listener(entry, check_at, most)?;
+        let check_at = self.cache_of(entry).check_at(entry);
+        let standing = self.cache_of(entry).streams.open_listener(entry, check_at, most)?;
         Some(self.registered(entry, standing, true))
     }
 
     fn registered(&self, entry: &Entry, standing: watch::Receiver<Standing>, listener: bool) -> OpenStream {
         let session = &entry.session;
         let stream = OpenStream {
-            cache: Arc::clone(&self.cache),
+            cache: Arc::clone(self.cache_of(entry)),
             digest: session.digest,
             listener,
-            opened_at: self.cache.time.elapsed(),
+            opened_at: self.cache_of(entry).time.elapsed(),
             standing,
         };
-        if !self.cache.stripes.hold(&session.digest, session.user, entry.stamps) {
-            self.cache.streams.doubt(&session.digest);
+        if !self
+            .cache_of(entry)
+            .stripes
+            .hold(&session.digest, session.user, entry.stamps)
+        {
+            self.cache_of(entry).streams.doubt(&session.digest);
         }
         stream
     }

@@ -38,12 +38,19 @@ impl Sessions {
                 keep_time(cache),
                 write_touches(cache),
                 count(cache),
-                attend(cache)
+                attend(cache),
+                attend_sources(&self)
             )
         };
         stop.run_until_cancelled(work).await;
         cache.distrust();
     }
+}
+
+/// Streams of applications' sessions are attended to by source: none waits for another's database.
+async fn attend_sources(sessions: &Sessions) {
+    let caches = sessions.sources.iter().filter_map(|source| source.cache());
+    futures_util::future::join_all(caches.map(attend)).await;
 }
 
 fn every(period: Duration) -> tokio::time::Interval {

@@ -17,7 +17,7 @@ struct Reason {
 }
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SourceResult {
-    source: &'static str,
+    source: String,
     result: &'static str,
 }
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -226,8 +226,14 @@ impl Metrics {
     /// Look-ups with `result`: found, absent, unavailable.
     #[must_use]
     pub fn lookup(&self, result: &'static str) -> Counter {
+        self.lookup_of("native", result)
+    }
+
+    /// The same of a source, by its name.
+    #[must_use]
+    pub fn lookup_of(&self, source: &str, result: &'static str) -> Counter {
         self.lookups.get_or_create_owned(&SourceResult {
-            source: "native",
+            source: source.to_owned(),
             result,
         })
     }

@@ -39,6 +39,12 @@ pub fn cookie_values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator
         .map(|(_, value)| value)
 }
 
+/// Every cookie of a request, in the order in which they came: name and value.
+pub fn cookie_pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let lines = headers.get_all(COOKIE).into_iter();
+    lines.flat_map(|line| CookiePairs::new(line.as_bytes()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::CookiePairs;

@@ -36,6 +36,7 @@ pub fn settings(max_age: Duration, max_age_without_feed: Duration) -> Settings {
         when_full: WhenFull::EndOldest,
         rolling: true,
         touch_interval: Duration::from_mins(1),
+        sources: Vec::new(),
         sweep: SweepSettings {
             interval: Duration::from_mins(15),
             at: None,

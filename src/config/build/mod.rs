@@ -4,6 +4,7 @@ mod aliases;
 mod identity;
 mod listeners;
 mod routes;
+mod sources;
 mod state;
 mod upstreams;
 
@@ -16,6 +17,7 @@ use crate::account;
 use crate::lifecycle;
 use crate::portal;
 use crate::proxy;
+use crate::session::SourceSettings;
 use crate::telemetry;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -59,8 +61,9 @@ pub(super) fn config(root: &Section, folder: &Path, findings: &mut Findings) -> 
     let mut draft = Draft { root, folder, findings };
     let data_dir = root.node("data_dir").map(|node| draft.path(node)).unwrap_or_default();
     let store = state::store(&mut draft, &data_dir);
-    let session = state::session(&mut draft, &store);
-    let proxy = proxy_settings(&mut draft);
+    let sources = sources::sources(&mut draft);
+    let proxy = proxy_settings(&mut draft, &sources);
+    let session = state::session(&mut draft, &store, sources);
     let net = listeners::net(&mut draft, &data_dir, &proxy.routes);
     listeners::warn_of_lost_cookies(&mut draft, &net, &session.cookie);
     let log = draft.table("log");
@@ -108,7 +111,7 @@ pub(super) fn config(root: &Section, folder: &Path, findings: &mut Findings) -> 
     }
 }
 
-fn proxy_settings(draft: &mut Draft<'_>) -> proxy::Settings {
+fn proxy_settings(draft: &mut Draft<'_>, sources: &[SourceSettings]) -> proxy::Settings {
     let limits = draft.table("limits");
     let portal_prefix = draft
         .table("portal")
@@ -117,7 +120,7 @@ fn proxy_settings(draft: &mut Draft<'_>) -> proxy::Settings {
         .trim_end_matches('/')
         .to_owned();
     let upstreams = upstreams::upstreams(draft);
-    let routes = routes::routes(draft, &upstreams, &portal_prefix);
+    let routes = routes::routes(draft, &upstreams, sources, &portal_prefix);
     upstreams::warn_of_unused(draft, &upstreams, &routes);
     let aliases = aliases::aliases(draft, &routes, &portal_prefix);
     proxy::Settings {

@@ -11,12 +11,19 @@ use crate::proxy::PathCase;
 use crate::proxy::PathPattern;
 use crate::proxy::RouteSettings;
 use crate::proxy::UpstreamSettings;
+use crate::session::Accepted;
+use crate::session::SourceSettings;
 use http::HeaderName;
 use http::Method;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub(super) fn routes(draft: &mut Draft<'_>, upstreams: &[UpstreamSettings], prefix: &str) -> Vec<RouteSettings> {
+pub(super) fn routes(
+    draft: &mut Draft<'_>,
+    upstreams: &[UpstreamSettings],
+    sources: &[SourceSettings],
+    prefix: &str,
+) -> Vec<RouteSettings> {
     let grace = draft.table("cache").span("outage_grace");
     let mut routes = Vec::new();
     for (index, section) in draft.root.tables("route").enumerate() {
@@ -27,9 +34,11 @@ pub(super) fn routes(draft: &mut Draft<'_>, upstreams: &[UpstreamSettings], pref
         check_registration(draft, section, &key);
         let identity = identity::identity(draft, section, &key);
         check_sessions(draft, section, &key);
+        let sessions = super::sources::accepted(draft, section, sources, &key);
         routes.push(RouteSettings {
             upstream,
             identity,
+            sessions,
             ..route(section, grace)
         });
     }
@@ -89,6 +98,7 @@ fn route(section: &Section, grace: Duration) -> RouteSettings {
             .unwrap_or(grace),
         cache_private: section.flag("cache_private"),
         identity: identity::nothing(),
+        sessions: Accepted::default(),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::session;
 use crate::session::CookieSettings;
 use crate::session::SameSite;
 use crate::session::Secure;
+use crate::session::SourceSettings;
 use crate::session::WhenFull;
 use crate::store;
 use crate::store::Place;
@@ -67,7 +68,11 @@ fn place(draft: &mut Draft<'_>, section: &Section, data_dir: &Path) -> Place {
     place
 }
 
-pub(super) fn session(draft: &mut Draft<'_>, store: &store::Settings) -> session::Settings {
+pub(super) fn session(
+    draft: &mut Draft<'_>,
+    store: &store::Settings,
+    sources: Vec<SourceSettings>,
+) -> session::Settings {
     let section = draft.table("session");
     let cache = draft.table("cache");
     check_secrets(draft, section, store);
@@ -98,6 +103,7 @@ pub(super) fn session(draft: &mut Draft<'_>, store: &store::Settings) -> session
             max_age: cache.span("max_age"),
             max_age_without_feed: cache.span("max_age_without_feed"),
         },
+        sources,
     }
 }
 

@@ -5,6 +5,7 @@ mod edge;
 mod rooms;
 mod routes;
 mod session;
+mod sources;
 mod throttle;
 
 use super::shape::Shape;
@@ -60,6 +61,8 @@ pub(super) enum Kind {
     List(&'static Shape),
     /// A table of free keys: names and texts.
     Pairs(&'static Shape, &'static Shape),
+    /// A table of places with what stands there: a text, a number or true and false.
+    Conditions(&'static Shape),
     Flag,
     Number {
         least: i64,

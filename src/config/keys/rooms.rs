@@ -10,6 +10,7 @@ use super::days;
 use super::edge;
 use super::routes;
 use super::session;
+use super::sources;
 use super::throttle;
 use crate::config::shape;
 use std::time::Duration;
@@ -57,7 +58,7 @@ pub(super) static ROOT: Table = Table {
         Key::new("log", Kind::Table(&LOG), ""),
         Key::new("upstream", Kind::Tables(&routes::UPSTREAM), ""),
         Key::new("route", Kind::Tables(&routes::ROUTE), ""),
-        Key::later_secret("source"),
+        Key::new("source", Kind::Tables(&sources::SOURCE), ""),
     ],
 };
 

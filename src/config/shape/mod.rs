@@ -97,6 +97,15 @@ pub(super) static RATE: Shape = Shape {
     ..shape("a rate", "\"10/10m\"", measure::check_rate)
 };
 pub(super) static SOURCE: Shape = shape("a source of sessions", "\"native\"", name::source);
+pub(super) static SOURCE_NAME: Shape = Shape {
+    pattern: Some("^[a-z][a-z0-9-]{0,31}$"),
+    ..shape("a source's name", "\"crm-express\"", name::source_name)
+};
+pub(super) static THEIR_SECRET: Shape = secret("a secret", "\"env:SESSION_SECRET\"", name::their_secret);
+pub(super) static TABLE: Shape = shape("a table", "\"public.session\"", name::table);
+pub(super) static COLUMN: Shape = shape("a column", "\"sid\"", name::column);
+pub(super) static ZONE: Shape = shape("a time zone", "\"Europe/Berlin\"", name::zone);
+pub(super) static PLACE: Shape = shape("a place", "\"/passport/user\"", name::place);
 pub(super) static LOG_LEVEL: Shape = shape("a log level", "\"info\"", name::log_level);
 pub(super) static SIGNING_SECRET: Shape = secret("a secret", "\"file:session.secret\"", name::signing_secret);
 pub(super) static ADMIN_TOKEN: Shape = secret("a token", "\"file:admin.token\"", name::admin_token);

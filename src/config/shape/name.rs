@@ -108,11 +108,64 @@ pub fn token_prefix(text: &str) -> Result<(), Mistake> {
 }
 
 pub fn source(text: &str) -> Result<(), Mistake> {
+    if text == "native" { Ok(()) } else { is_source_name(text) }
+}
+
+pub fn source_name(text: &str) -> Result<(), Mistake> {
     if text == "native" {
-        Ok(())
-    } else {
-        Err(Mistake::Later("a source other than \"native\"".to_owned()))
+        let hint = "the gateway's own sessions are called that; take another";
+        return Err(Mistake::new("is no name for a source", hint));
     }
+    is_source_name(text)
+}
+
+fn is_source_name(text: &str) -> Result<(), Mistake> {
+    let fits = (1..=32).contains(&text.len())
+        && text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let hint = "1 to 32 of a-z, 0-9 and -, a letter first";
+    fits.then_some(())
+        .ok_or_else(|| Mistake::new("is no name for a source", hint))
+}
+
+/// An application's own, as short as it is.
+pub fn their_secret(text: &str) -> Result<(), Mistake> {
+    let hint = "give what the application has";
+    (!text.is_empty())
+        .then_some(())
+        .ok_or_else(|| Mistake::new("is empty", hint))
+}
+
+pub fn column(text: &str) -> Result<(), Mistake> {
+    let fits = (1..=63).contains(&text.len()) && !text.chars().any(|c| c.is_control() || c == '.');
+    let hint = "write the column's name as the database shows it, without quotes";
+    fits.then_some(())
+        .ok_or_else(|| Mistake::new("is no column's name", hint))
+}
+
+pub fn table(text: &str) -> Result<(), Mistake> {
+    let parts: Vec<&str> = text.split('.').collect();
+    let fits = parts.len() <= 2 && parts.iter().all(|part| column(part).is_ok());
+    let hint = "write \"table\" or \"schema.table\", without quotes inside";
+    fits.then_some(())
+        .ok_or_else(|| Mistake::new("is no table's name", hint))
+}
+
+pub fn zone(text: &str) -> Result<(), Mistake> {
+    let fits = (1..=64).contains(&text.len())
+        && text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_+-".contains(&b));
+    let hint = "write \"utc\", \"session\" or an IANA name such as \"Europe/Berlin\"";
+    fits.then_some(()).ok_or_else(|| Mistake::new("is no time zone", hint))
+}
+
+pub fn place(text: &str) -> Result<(), Mistake> {
+    let parsed = crate::session::Place::parse(text);
+    parsed
+        .map(drop)
+        .map_err(|error| Mistake::new("is no place", error.to_string()))
 }
 
 /// As `tracing-subscriber` reads it, kept to the plain form: levels, and `part=level`.

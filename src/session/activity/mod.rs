@@ -82,14 +82,20 @@ impl Sessions {
     /// within a second or so. One look at the clock and two relaxed loads unless a touch is due, which is at most once in
     /// `touch_interval`, and once in a quarter of the idle time.
     pub fn touch(&self, entry: &Entry, address: IpAddr) {
-        self.cache.touch(entry, address);
+        if entry.source.is_none() {
+            self.cache.touch(entry, address);
+        }
     }
 }
 
 impl OpenStream {
     /// The same for client bytes in a tunnel; cheap enough for every frame.
     pub fn touch(&self, address: IpAddr) {
-        self.with_entry(|cache, entry| cache.touch(entry, address));
+        self.with_entry(|cache, entry| {
+            if entry.source.is_none() {
+                cache.touch(entry, address);
+            }
+        });
     }
 }
 

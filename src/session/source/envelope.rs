@@ -84,7 +84,9 @@ pub(super) fn rails(text: &str, cookie: &str, hash: Hash, secrets: &Secrets, now
     let (message, tag) = text.rsplit_once("--")?;
     let keys = secrets.rails(hash);
     let expected = |key: &[u8]| Encoding::Hex.encode(&tag_of(hash, key, message.as_bytes()));
-    keys.iter().any(|key| is_same(&expected(key.as_slice()), tag)).then_some(())?;
+    keys.iter()
+        .any(|key| is_same(&expected(key.as_slice()), tag))
+        .then_some(())?;
     let signed: Signed = serde_json::from_slice(&STANDARD.decode(message).ok()?).ok()?;
     if signed.rails.pur.as_deref() != Some(&format!("cookie.{cookie}")) {
         return None;

@@ -3,6 +3,7 @@
 use super::mapping::Condition;
 use super::mapping::Mapping;
 use super::mapping::Place;
+use crate::model::Username;
 use serde_json::Map;
 use serde_json::Value;
 
@@ -52,6 +53,13 @@ pub(super) fn subject(mapping: &Mapping, row: &Row) -> Option<String> {
     };
     let fits = (1..=MOST_SUBJECT).contains(&subject.len()) && !subject.chars().any(char::is_control);
     fits.then_some(subject)
+}
+
+/// What the user of a source is called: `source:subject`, which no user of ours can be. Bytes that a name of ours could not
+/// have are percent-encoded, so that it can stand in a header and two subjects never look alike.
+#[must_use]
+pub fn principal(source: &str, subject: &str) -> Username {
+    Username::of_source(source, subject)
 }
 
 /// The e-mail address that the application says, lower-cased; only one that could be one.

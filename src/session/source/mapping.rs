@@ -20,7 +20,9 @@ pub enum Place {
 
 /// A text that names no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("write \"/a/b\" for a place in the payload, \"name\" for a column, \"user.name\" for a column of the user's row")]
+#[error(
+    "write \"/a/b\" for a place in the payload, \"name\" for a column, \"user.name\" for a column of the user's row"
+)]
 pub struct PlaceError;
 
 impl Place {
@@ -73,6 +75,8 @@ pub struct Condition {
 pub struct Mapping {
     /// Names of the cookie; the first that is there counts.
     pub cookies: Vec<String>,
+    /// Of several with one name, the one that the application takes.
+    pub duplicates: Duplicates,
     /// From its value to the key.
     pub steps: Vec<Step>,
     /// Table, perhaps with a schema.
@@ -103,6 +107,17 @@ pub struct Mapping {
     pub touch: Option<Touching>,
     /// Whether the application may bring a deleted row back, so that an end needs a tombstone.
     pub comes_back: bool,
+}
+
+/// Which of several cookies with one name the application takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duplicates {
+    /// The first.
+    First,
+    /// The last.
+    Last,
+    /// Nobody knows: none, unless all are the same.
+    Refused,
 }
 
 /// How a touch moves an end.

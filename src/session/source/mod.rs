@@ -1,9 +1,104 @@
-//! Sessions that an application keeps in its own tables.
+//! Sessions that an application keeps in its own tables: from its cookie to its user.
+//!
+//! It writes nothing, and believes no row longer than its source's short bound. What must always hold: only the
+//! application's own tables say who is signed in; a legacy user never has the name of one of ours, unless an operator
+//! said that they are the same; a row that cannot be read is nobody's, counted and logged once a minute; a table that
+//! cannot be asked is *could not ask*.
 
 mod envelope;
 mod facts;
 mod keys;
+mod lookups;
 mod mapping;
 mod payload;
 mod preset;
 mod steps;
+
+pub use facts::principal;
+pub use keys::Secrets;
+pub(super) use lookups::Lookups;
+pub use mapping::{Condition, Mapping, Place, PlaceError, Touching, UsersMapping};
+pub use payload::{MOST_PAYLOAD, PayloadError, PayloadFormat};
+pub use preset::Preset;
+pub use steps::{Derive, Encoding, Hash, Step};
+
+use super::Digest;
+use crate::store::LegacySettings;
+use aws_lc_rs::digest;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use steps::Key;
+
+/// How one source works.
+#[derive(Clone, Debug)]
+pub struct SourceSettings {
+    /// What rules, logs and people call it; part of its users' names.
+    pub name: String,
+    /// Canonical hosts on which its sessions count; nowhere else.
+    pub hosts: Vec<String>,
+    /// From cookie to user.
+    pub mapping: Mapping,
+    /// The application's own secrets.
+    pub secrets: Arc<Secrets>,
+    /// Its tables.
+    pub table: LegacySettings,
+    /// Subjects who are users of ours, by name.
+    pub user_map: BTreeMap<String, String>,
+    /// Groups that are groups of ours, by name.
+    pub group_map: BTreeMap<String, String>,
+    /// Paths of the application's log-out: after an answer from one its row is asked for anew.
+    pub logout_paths: Vec<String>,
+    /// How long a row is believed.
+    pub max_age: Duration,
+}
+
+impl SourceSettings {
+    /// Whether this source's sessions count on `host`.
+    #[must_use]
+    pub fn serves(&self, host: &str) -> bool {
+        self.hosts.iter().any(|known| known == host)
+    }
+
+    /// The value that the application would take, and the name under which it came: the first name of the mapping that
+    /// there is a cookie of, and of several with one name the one that its library takes.
+    fn choose<'a>(&self, cookies: &[(&'a [u8], &'a [u8])]) -> Option<(&str, &'a [u8])> {
+        self.mapping.cookies.iter().find_map(|name| {
+            let mut values = cookies.iter().filter(|(found, _)| *found == name.as_bytes());
+            let first = values.next()?.1;
+            let last = values.next_back().map_or(first, |(_, value)| value);
+            let chosen = match self.mapping.duplicates {
+                mapping::Duplicates::First => first,
+                mapping::Duplicates::Last => last,
+                // Who cannot say which one counts says that none does.
+                mapping::Duplicates::Refused if first == last => first,
+                mapping::Duplicates::Refused => b"",
+            };
+            Some((name.as_str(), chosen))
+        })
+    }
+
+    /// The row that these cookies name, with the digest by which it is cached; `None` when they name none.
+    pub(super) fn named(&self, cookies: &[(&[u8], &[u8])], now: i64) -> Option<(Digest, Key)> {
+        let (name, value) = self.choose(cookies)?;
+        let key = steps::run(&self.mapping.steps, value, name, &self.secrets, now)?;
+        Some((self.digest(&key), key))
+    }
+
+    /// By what the row is cached: never the cookie's text, of which there may be several for one row, and nothing that a
+    /// native token could have.
+    fn digest(&self, key: &Key) -> Digest {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(b"source\0");
+        context.update(self.name.as_bytes());
+        context.update(b"\0");
+        context.update(key.text.as_bytes());
+        if let Some((_, secret)) = &key.verify {
+            context.update(b"\0");
+            context.update(secret);
+        }
+        let mut bytes = [0_u8; 32];
+        bytes.copy_from_slice(context.finish().as_ref());
+        Digest(bytes)
+    }
+}

@@ -66,7 +66,11 @@ pub(super) fn decode(format: PayloadFormat, payload: &[u8], secrets: &Secrets) -
         PayloadFormat::DjangoSigned => django(payload, secrets),
         PayloadFormat::RailsJson => {
             // In lines of 60.
-            let text: Vec<u8> = payload.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+            let text: Vec<u8> = payload
+                .iter()
+                .copied()
+                .filter(|byte| !byte.is_ascii_whitespace())
+                .collect();
             json(&STANDARD.decode(text).map_err(|_| PayloadError::Format)?)
         }
     }
@@ -180,7 +184,10 @@ mod tests {
         });
         assert_eq!(read(PayloadFormat::DjangoSigned, DJANGO.as_bytes()), Ok(said.clone()));
         let rotated = Secrets::of(&["new", KEY]);
-        assert_eq!(decode(PayloadFormat::DjangoSigned, DJANGO.as_bytes(), &rotated), Ok(said));
+        assert_eq!(
+            decode(PayloadFormat::DjangoSigned, DJANGO.as_bytes(), &rotated),
+            Ok(said)
+        );
         let other = Secrets::of(&["another"]);
         let refused = Err(PayloadError::Signature);
         assert_eq!(decode(PayloadFormat::DjangoSigned, DJANGO.as_bytes(), &other), refused);
@@ -195,7 +202,11 @@ mod tests {
         let said = "4c40a35af1f3c1e616e5d9598f1be402ea4e978bb78152fa13d3c11f9afa6015";
         assert!(django_auth_hash_holds(said, password, &Secrets::of(&[KEY])));
         assert!(django_auth_hash_holds(said, password, &Secrets::of(&["new", KEY])));
-        assert!(!django_auth_hash_holds(said, "pbkdf2_sha256$1$changed", &Secrets::of(&[KEY])));
+        assert!(!django_auth_hash_holds(
+            said,
+            "pbkdf2_sha256$1$changed",
+            &Secrets::of(&[KEY])
+        ));
         assert!(!django_auth_hash_holds("", password, &Secrets::of(&[KEY])));
         assert!(!django_auth_hash_holds(said, password, &Secrets::of(&[])));
     }
@@ -211,7 +222,11 @@ mod tests {
         rmpv::encode::write_value(&mut packed, &map).unwrap();
         let said = json!({"_user_id": "42", "blob": null});
         assert_eq!(read(PayloadFormat::MessagePack, &packed), Ok(said.clone()));
-        let tower = Pack::Array(vec![Pack::Binary(vec![0; 16]), map, Pack::Array(vec![Pack::from(2026)])]);
+        let tower = Pack::Array(vec![
+            Pack::Binary(vec![0; 16]),
+            map,
+            Pack::Array(vec![Pack::from(2026)]),
+        ]);
         let mut packed = Vec::new();
         rmpv::encode::write_value(&mut packed, &tower).unwrap();
         assert_eq!(read(PayloadFormat::MessagePack, &packed), Ok(said));
@@ -226,7 +241,10 @@ mod tests {
         let deep = "[".repeat(1_000) + &"]".repeat(1_000);
         assert_eq!(read(PayloadFormat::Json, deep.as_bytes()), Err(PayloadError::Format));
         // Arrays of one item in each other.
-        assert_eq!(read(PayloadFormat::MessagePack, &[0x91; 1_000]), Err(PayloadError::Format));
+        assert_eq!(
+            read(PayloadFormat::MessagePack, &[0x91; 1_000]),
+            Err(PayloadError::Format)
+        );
         // An array that says it has four thousand million items.
         let liar = [0xdd, 0xff, 0xff, 0xff, 0xff, 0x01];
         assert_eq!(read(PayloadFormat::MessagePack, &liar), Err(PayloadError::Format));

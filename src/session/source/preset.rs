@@ -1,5 +1,6 @@
 //! What is known of the libraries that keep sessions in Postgres. Facts and vectors: the libraries' own code and rows.
 
+use super::mapping::Duplicates;
 use super::mapping::Mapping;
 use super::mapping::Place;
 use super::mapping::Touching;
@@ -127,6 +128,7 @@ fn column(name: &str) -> Vec<Place> {
 fn table(cookie: &str, table: &str, key: &str, expiry: Expiry) -> Mapping {
     Mapping {
         cookies: vec![cookie.to_owned()],
+        duplicates: Duplicates::First,
         steps: vec![Step::PercentDecode],
         table: table.to_owned(),
         key: key.to_owned(),
@@ -156,11 +158,7 @@ fn signed(pad: bool) -> Step {
 
 fn express() -> Mapping {
     Mapping {
-        steps: vec![
-            Step::PercentDecode,
-            Step::RequirePrefix("s:".to_owned()),
-            signed(false),
-        ],
+        steps: vec![Step::PercentDecode, Step::RequirePrefix("s:".to_owned()), signed(false)],
         payload: Some(("sess".to_owned(), PayloadFormat::Json)),
         zone: Zone::Session { role: None },
         user: Vec::new(),
@@ -194,6 +192,7 @@ fn better_auth() -> Mapping {
 
 fn django() -> Mapping {
     Mapping {
+        duplicates: Duplicates::Last,
         steps: Vec::new(),
         payload: Some(("session_data".to_owned(), PayloadFormat::DjangoSigned)),
         user: vec![Place::Payload("/_auth_user_id".to_owned())],
@@ -267,6 +266,7 @@ fn unlimited(column: &str) -> Expiry {
 
 fn spring_session() -> Mapping {
     Mapping {
+        duplicates: Duplicates::Refused,
         steps: vec![Step::Base64Decode, Step::CutAfter('.')],
         user: column("principal_name"),
         ..table(
@@ -284,6 +284,7 @@ fn spring_session() -> Mapping {
 
 fn tower_sessions() -> Mapping {
     Mapping {
+        duplicates: Duplicates::Refused,
         steps: Vec::new(),
         payload: Some(("data".to_owned(), PayloadFormat::MessagePack)),
         user: Vec::new(),

@@ -135,7 +135,7 @@ pub enum Step {
     RefuseVersioned,
 }
 
-/// The key of a row, and what else the row must hold.
+/// The key of a row, and what else the row must hold. It may be as good as a password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key {
     /// Compared with the key column.
@@ -166,7 +166,10 @@ pub(super) fn run(steps: &[Step], value: &[u8], cookie: &str, secrets: &Secrets,
                 let (message, tag) = text.rsplit_once(*separator)?;
                 let expected = |key: &[u8]| encoding.encode(&tag_of(*hash, key, message.as_bytes()));
                 let same = |secret: &[u8]| is_same(&expected(&derived(derive, secret)), tag);
-                secrets.iter().any(|secret| same(secret.expose_secret())).then_some(())?;
+                secrets
+                    .iter()
+                    .any(|secret| same(secret.expose_secret()))
+                    .then_some(())?;
                 message.to_owned()
             }
             Step::HashHex { hash, prefix } => {
@@ -216,10 +219,14 @@ fn decoded(text: String) -> String {
         return text;
     }
     let bytes = text.as_bytes();
-    let escapes_fit = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'%').all(|(at, _)| {
-        let digits = bytes.get(at + 1..at + 3);
-        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-    });
+    let escapes_fit = bytes
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'%')
+        .all(|(at, _)| {
+            let digits = bytes.get(at + 1..at + 3);
+            digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+        });
     match percent_decode(bytes).decode_utf8() {
         Ok(plain) if escapes_fit => plain.into_owned(),
         _ => text,
@@ -296,8 +303,16 @@ mod tests {
                 "s%3Asid0.hjffqvafnodC8S8w%2FeszTjZm%2Bk%2B2C%2FJcl%2BptM70Du%2F0",
             ),
             // Unencoded, and in quotes.
-            ("keyboard cat", "sid0", "s:sid0.hjffqvafnodC8S8w/eszTjZm+k+2C/Jcl+ptM70Du/0"),
-            ("keyboard cat", "sid0", "\"s:sid0.hjffqvafnodC8S8w/eszTjZm+k+2C/Jcl+ptM70Du/0\""),
+            (
+                "keyboard cat",
+                "sid0",
+                "s:sid0.hjffqvafnodC8S8w/eszTjZm+k+2C/Jcl+ptM70Du/0",
+            ),
+            (
+                "keyboard cat",
+                "sid0",
+                "\"s:sid0.hjffqvafnodC8S8w/eszTjZm+k+2C/Jcl+ptM70Du/0\"",
+            ),
         ] {
             assert_eq!(key(Preset::Express, value, secret).as_deref(), Some(sid), "{value}");
         }
@@ -339,7 +354,13 @@ mod tests {
     #[test]
     fn every_secret_of_a_rotation_verifies() {
         let value = "s%3Asid0.hjffqvafnodC8S8w%2FeszTjZm%2Bk%2B2C%2FJcl%2BptM70Du%2F0";
-        let rotated = key_at(Preset::Express, "connect.sid", value, &["new secret", "keyboard cat"], NOW);
+        let rotated = key_at(
+            Preset::Express,
+            "connect.sid",
+            value,
+            &["new secret", "keyboard cat"],
+            NOW,
+        );
         assert_eq!(rotated.as_deref(), Some("sid0"));
     }
 
@@ -358,10 +379,19 @@ mod tests {
     #[test]
     fn raw_keys_are_taken_as_they_are() {
         let uuid = "a2cba005-cf77-4ed6-ae8d-1e34d2f0e3fd";
-        for preset in [Preset::AuthJs, Preset::PlainTable, Preset::Django, Preset::TowerSessions, Preset::Lucia] {
+        for preset in [
+            Preset::AuthJs,
+            Preset::PlainTable,
+            Preset::Django,
+            Preset::TowerSessions,
+            Preset::Lucia,
+        ] {
             assert_eq!(key(preset, uuid, "").as_deref(), Some(uuid));
         }
-        assert_eq!(key(Preset::TowerSessions, "EA8ODQwLCgkIBwYFBAMCAQ", "").as_deref(), Some("EA8ODQwLCgkIBwYFBAMCAQ"));
+        assert_eq!(
+            key(Preset::TowerSessions, "EA8ODQwLCgkIBwYFBAMCAQ", "").as_deref(),
+            Some("EA8ODQwLCgkIBwYFBAMCAQ")
+        );
     }
 
     #[test]
@@ -370,7 +400,10 @@ mod tests {
         let at = |cookie: &str, value: &str, secret: &str| key_at(Preset::Laravel, cookie, value, &[secret], NOW);
         let id = Some("aBcDeFgHiJkLmNoPqRsTuVwXyZ0123456789AbCd");
         assert_eq!(at("laravel_session", LARAVEL, secret).as_deref(), id);
-        assert_eq!(at("laravel_session", &LARAVEL.replace('=', "%3D"), secret).as_deref(), id);
+        assert_eq!(
+            at("laravel_session", &LARAVEL.replace('=', "%3D"), secret).as_deref(),
+            id
+        );
         assert_eq!(at("other_session", LARAVEL, secret), None);
         let other = "base64:AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
         assert_eq!(at("laravel_session", LARAVEL, other), None);
@@ -444,8 +477,18 @@ mod tests {
             hash: Hash::Sha256,
             prefix: String::new(),
         }];
-        let key = run(&hashed, b"mp3enctlv6ot7hyobf2mg5cmxv3mkx5y5nvhi3wz", "session", &none, NOW).unwrap();
-        assert_eq!(key.text, "0be73d41793fa6fb551e94f7dffe7df298954e2b0fa7514bb03b170c24e52b39");
+        let key = run(
+            &hashed,
+            b"mp3enctlv6ot7hyobf2mg5cmxv3mkx5y5nvhi3wz",
+            "session",
+            &none,
+            NOW,
+        )
+        .unwrap();
+        assert_eq!(
+            key.text,
+            "0be73d41793fa6fb551e94f7dffe7df298954e2b0fa7514bb03b170c24e52b39"
+        );
         let split = [Step::SplitVerify {
             separator: '.',
             column: "secret_hash".to_owned(),

@@ -93,7 +93,9 @@ impl Catalog {
     #[cfg(test)]
     pub(super) fn of(columns: &[(&str, &str)], users: &[(&str, &str)], zone: &str) -> Self {
         let map = |pairs: &[(&str, &str)]| {
-            let typed = pairs.iter().map(|(name, kind)| ((*name).to_owned(), ColumnType::of(kind)));
+            let typed = pairs
+                .iter()
+                .map(|(name, kind)| ((*name).to_owned(), ColumnType::of(kind)));
             typed.collect()
         };
         Self {
@@ -121,7 +123,10 @@ pub(super) async fn columns_of(
         let kind: String = row.try_get("type")?;
         Ok((name, ColumnType::of(&kind)))
     };
-    rows.iter().map(column).collect::<Result<_, sqlx::Error>>().map_err(failed)
+    rows.iter()
+        .map(column)
+        .collect::<Result<_, sqlx::Error>>()
+        .map_err(failed)
 }
 
 /// UTC where nothing is set: what a server has in its own file cannot be seen by everybody, and the check against live

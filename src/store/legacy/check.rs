@@ -119,7 +119,10 @@ impl LegacyTable {
             if !findings.is_empty() {
                 return Ok(findings);
             }
-            findings.push(Finding::fine(format!("table {} and its columns are there", self.settings.table)));
+            findings.push(Finding::fine(format!(
+                "table {} and its columns are there",
+                self.settings.table
+            )));
             findings.push(self.index().await?);
             findings.extend(self.rights().await?);
             findings.extend(self.zone_is_known().await?);
@@ -150,7 +153,10 @@ impl LegacyTable {
                     left: left_of(row.try_get("left_seconds")?),
                 })
             };
-            rows.iter().map(sample).collect::<Result<_, sqlx::Error>>().map_err(failed)
+            rows.iter()
+                .map(sample)
+                .collect::<Result<_, sqlx::Error>>()
+                .map_err(failed)
         })
         .await
     }
@@ -160,7 +166,10 @@ impl LegacyTable {
     /// # Errors
     /// Could not ask.
     pub async fn zone(&self) -> Result<String, StoreError> {
-        within(PATIENCE, async { Ok(Catalog::read(&self.pool, &self.settings).await?.zone) }).await
+        within(PATIENCE, async {
+            Ok(Catalog::read(&self.pool, &self.settings).await?.zone)
+        })
+        .await
     }
 
     fn named(&self) -> Vec<&str> {
@@ -188,7 +197,12 @@ impl LegacyTable {
 
     async fn index(&self) -> Result<Finding, StoreError> {
         let (table, key) = (quoted_table(&self.settings.table), self.settings.key.clone());
-        let query = || sqlx::query(INDEXES).bind(table.clone()).bind(key.clone()).persistent(false);
+        let query = || {
+            sqlx::query(INDEXES)
+                .bind(table.clone())
+                .bind(key.clone())
+                .persistent(false)
+        };
         let rows = work::read::<sqlx::Postgres>(&self.pool, TABLE, query).await?;
         let unique = rows.first().map(|row| row.try_get::<bool, _>("alone")).transpose();
         Ok(match unique.map_err(failed)? {
@@ -250,10 +264,15 @@ impl LegacyTable {
     async fn asked(&self, question: &'static str, values: &[&str]) -> Result<bool, StoreError> {
         let query = || {
             let query = sqlx::query(question).persistent(false);
-            values.iter().fold(query, |query, value| query.bind((*value).to_owned()))
+            values
+                .iter()
+                .fold(query, |query, value| query.bind((*value).to_owned()))
         };
         let rows = work::read::<sqlx::Postgres>(&self.pool, TABLE, query).await?;
-        let answer = rows.first().map(|row| row.try_get::<Option<bool>, _>("may")).transpose();
+        let answer = rows
+            .first()
+            .map(|row| row.try_get::<Option<bool>, _>("may"))
+            .transpose();
         Ok(answer.map_err(failed)?.flatten().unwrap_or(false))
     }
 }
@@ -264,7 +283,9 @@ fn missing<T>(table: &str, named: &[&str], known: &HashMap<String, T>) -> Vec<Fi
     for name in named.iter().filter(|name| !known.contains_key(**name)) {
         let mut near: Vec<&String> = known.keys().collect();
         near.sort_by_key(|other| (strsim::damerau_levenshtein(name, other), (*other).clone()));
-        let hint = near.first().map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+        let hint = near
+            .first()
+            .map_or(String::new(), |near| format!("; did you mean {near:?}?"));
         let fault = Finding::fault(format!("table {table} has no column {name:?}{hint}"));
         if !faults.contains(&fault) {
             faults.push(fault);

@@ -12,10 +12,10 @@ mod sql;
 pub use check::{Finding, Sample, Severity};
 pub use settings::{Expiry, LegacySettings, Lifetime, Unit, UserTable, Zone};
 
-use super::StoreError;
-use super::pool::Pool;
 use super::Place;
 use super::Settings;
+use super::StoreError;
+use super::pool::Pool;
 use super::postgres::application_pool;
 use super::work;
 use super::work::within;

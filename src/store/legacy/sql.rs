@@ -46,7 +46,11 @@ pub(super) fn statements(settings: &LegacySettings, catalog: &Catalog) -> Result
         columns = object("t", &settings.columns),
         end = end(&settings.expiry, &moment),
     );
-    let find_user = settings.users.as_ref().map(|users| find_user(users, catalog)).transpose()?;
+    let find_user = settings
+        .users
+        .as_ref()
+        .map(|users| find_user(users, catalog))
+        .transpose()?;
     Ok(Statements {
         find: find.into(),
         find_user,
@@ -189,7 +193,13 @@ mod tests {
     }
 
     fn catalog(expire: &str) -> Catalog {
-        let columns = [("sid", "varchar"), ("sess", "json"), ("expire", expire), ("id", "uuid"), ("n", "int4")];
+        let columns = [
+            ("sid", "varchar"),
+            ("sess", "json"),
+            ("expire", expire),
+            ("id", "uuid"),
+            ("n", "int4"),
+        ];
         Catalog::of(&columns, &[("id", "int4")], "Asia/Kolkata")
     }
 
@@ -209,8 +219,16 @@ mod tests {
         settings.table = r#"s"; DROP TABLE users; --.t"t"#.to_owned();
         settings.columns = vec!["a'b".to_owned()];
         let sql = statements(&settings, &catalog("timestamp")).unwrap();
-        assert!(sql.find.contains(r#"FROM "s""; DROP TABLE users; --"."t""t" AS t"#), "{}", sql.find);
-        assert!(sql.find.contains(r#"jsonb_build_object('a''b', t."a'b")"#), "{}", sql.find);
+        assert!(
+            sql.find.contains(r#"FROM "s""; DROP TABLE users; --"."t""t" AS t"#),
+            "{}",
+            sql.find
+        );
+        assert!(
+            sql.find.contains(r#"jsonb_build_object('a''b', t."a'b")"#),
+            "{}",
+            sql.find
+        );
     }
 
     #[test]

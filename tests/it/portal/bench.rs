@@ -385,6 +385,7 @@ fn session_settings() -> portcullis::session::Settings {
         remember_lifetime: Some(Duration::from_hours(30 * 24)),
         rolling: true,
         touch_interval: Duration::from_mins(1),
+        sources: Vec::new(),
         sweep: SweepSettings {
             interval: Duration::from_mins(15),
             at: None,

@@ -99,6 +99,7 @@ fn by_our_secret() -> Settings {
         when_full: WhenFull::EndOldest,
         rolling: true,
         touch_interval: Duration::from_mins(1),
+        sources: Vec::new(),
         sweep: SweepSettings {
             interval: Duration::from_mins(15),
             at: None,

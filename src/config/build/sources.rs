@@ -1,0 +1,357 @@
+use super::Draft;
+use crate::config::problem::Problem;
+use crate::config::shape;
+use crate::config::suggest;
+use crate::config::tree::Node;
+use crate::config::tree::Section;
+use crate::config::tree::Value;
+use crate::session::Accepted;
+use crate::session::Condition;
+use crate::session::Mapping;
+use crate::session::PayloadFormat;
+use crate::session::Place;
+use crate::session::Preset;
+use crate::session::Secrets;
+use crate::session::SourceSettings;
+use crate::session::UsersMapping;
+use crate::store::Expiry;
+use crate::store::LegacySettings;
+use crate::store::Lifetime;
+use crate::store::UserTable;
+use crate::store::Zone;
+use secrecy::SecretSlice;
+use secrecy::SecretString;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a route of the file calls our own sessions.
+const NATIVE: &str = "native";
+
+/// The sources of the file.
+pub(super) fn sources(draft: &mut Draft<'_>) -> Vec<SourceSettings> {
+    let mut sources: Vec<SourceSettings> = Vec::new();
+    for (index, section) in draft.root.tables("source").enumerate() {
+        let key = format!("source[{index}]");
+        let Some(preset) = preset_of(section) else { continue };
+        let source = source(section, preset);
+        check(draft, section, preset, &source, &key);
+        check_against(draft, section, &source, &sources, &key);
+        sources.push(source);
+    }
+    sources
+}
+
+fn preset_of(section: &Section) -> Option<Preset> {
+    let word = section.text("preset")?;
+    Preset::ALL.into_iter().find(|preset| preset.word() == word)
+}
+
+fn source(section: &Section, preset: Preset) -> SourceSettings {
+    let mapping = mapping(section, preset.mapping());
+    let secrets = section
+        .texts("secrets")
+        .map(|(text, _)| SecretSlice::from(text.as_bytes().to_vec()));
+    SourceSettings {
+        name: section.text("name").unwrap_or_default().to_owned(),
+        hosts: section
+            .texts("hosts")
+            .filter_map(|(text, _)| match shape::host(text).ok()? {
+                crate::proxy::HostPattern::Exact(host) => Some(host),
+                _ => None,
+            })
+            .collect(),
+        table: table(section, &mapping),
+        mapping,
+        secrets: Arc::new(Secrets::new(secrets.collect())),
+        user_map: pairs(section, "user_map"),
+        group_map: pairs(section, "group_map"),
+        logout_paths: section.texts("logout_paths").map(|(text, _)| text.to_owned()).collect(),
+        max_age: section.span("max_age"),
+    }
+}
+
+fn pairs(section: &Section, key: &str) -> BTreeMap<String, String> {
+    let Some(table) = section.table(key) else {
+        return BTreeMap::new();
+    };
+    let texts = table
+        .entries
+        .iter()
+        .filter_map(|(name, node)| Some((name.clone(), node.text()?.to_owned())));
+    texts.collect()
+}
+
+/// The preset's, with what the file says in its place.
+fn mapping(section: &Section, preset: Mapping) -> Mapping {
+    let places = |key: &str, otherwise: Vec<Place>| match section.text(key).map(Place::parse) {
+        Some(Ok(place)) => vec![place],
+        _ => otherwise,
+    };
+    let column = |key: &str, otherwise: String| section.text(key).map_or(otherwise, str::to_owned);
+    let format = match section.text("payload_format") {
+        Some("msgpack") => Some(PayloadFormat::MessagePack),
+        Some("django-signed") => Some(PayloadFormat::DjangoSigned),
+        Some("rails-json") => Some(PayloadFormat::RailsJson),
+        Some(_) => Some(PayloadFormat::Json),
+        None => None,
+    };
+    let payload = match (section.text("payload"), preset.payload) {
+        (Some(column), known) => {
+            let known = known.map(|(_, format)| format);
+            Some((column.to_owned(), format.or(known).unwrap_or(PayloadFormat::Json)))
+        }
+        (None, known) => known.map(|(column, known)| (column, format.unwrap_or(known))),
+    };
+    Mapping {
+        cookies: section
+            .text("cookie")
+            .map_or(preset.cookies, |cookie| vec![cookie.to_owned()]),
+        table: column("table", preset.table),
+        key: column("key", preset.key),
+        payload,
+        expiry: expiry(section, preset.expiry),
+        zone: match section.text("zone") {
+            Some("utc") => Zone::Utc,
+            Some("session") => Zone::Session { role: None },
+            Some(zone) => Zone::Named(zone.to_owned()),
+            None => preset.zone,
+        },
+        user: places("user", preset.user),
+        email: places("email", preset.email),
+        name: places("display_name", preset.name),
+        groups: places("groups", preset.groups),
+        users: users(section, preset.users),
+        require: conditions(section, "require"),
+        refuse: conditions(section, "refuse"),
+        ..preset
+    }
+}
+
+fn expiry(section: &Section, preset: Expiry) -> Expiry {
+    let named = section.text("expiry").map(str::to_owned);
+    let given = section.is_given("lifetime").then(|| section.span("lifetime"));
+    match preset {
+        Expiry::At { column, unit } => match given {
+            None => Expiry::At {
+                column: named.unwrap_or(column),
+                unit,
+            },
+            Some(lifetime) => Expiry::After {
+                column: named.unwrap_or(column),
+                unit,
+                lifetime: Lifetime::Fixed(lifetime),
+            },
+        },
+        Expiry::After { column, unit, lifetime } => Expiry::After {
+            column: named.unwrap_or(column),
+            unit,
+            lifetime: given.map_or(lifetime, Lifetime::Fixed),
+        },
+    }
+}
+
+fn users(section: &Section, preset: Option<UsersMapping>) -> Option<UsersMapping> {
+    let key = |known: String| match section.is_given("users_key") {
+        true => section.text("users_key").unwrap_or("id").to_owned(),
+        false => known,
+    };
+    let active = section.text("users_active").map(str::to_owned);
+    match (section.text("users_table"), preset) {
+        (None, None) => None,
+        (table, Some(known)) => Some(UsersMapping {
+            table: table.map_or(known.table, str::to_owned),
+            key: key(known.key),
+            active: active.or(known.active),
+            password: known.password,
+        }),
+        (Some(table), None) => Some(UsersMapping {
+            table: table.to_owned(),
+            key: key("id".to_owned()),
+            active,
+            password: None,
+        }),
+    }
+}
+
+fn conditions(section: &Section, key: &str) -> Vec<Condition> {
+    let Some(table) = section.table(key) else {
+        return Vec::new();
+    };
+    let condition = |(place, node): (&String, &Node)| {
+        let value = match &node.value {
+            Value::Text(text) => serde_json::Value::from(text.as_str()),
+            Value::Number(number) => serde_json::Value::from(*number),
+            Value::Flag(flag) => serde_json::Value::from(*flag),
+            _ => return None,
+        };
+        Some(Condition {
+            place: Place::parse(place).ok()?,
+            value,
+        })
+    };
+    table.entries.iter().filter_map(condition).collect()
+}
+
+/// What of the tables is read.
+fn table(section: &Section, mapping: &Mapping) -> LegacySettings {
+    let (mut columns, mut of_user) = (Vec::new(), Vec::new());
+    let conditions = mapping
+        .require
+        .iter()
+        .chain(&mapping.refuse)
+        .map(|condition| &condition.place);
+    let facts = [&mapping.user, &mapping.email, &mapping.name, &mapping.groups];
+    for place in facts.into_iter().flatten().chain(conditions) {
+        match place {
+            Place::Column(name) if !columns.contains(name) => columns.push(name.clone()),
+            Place::User(name) if !of_user.contains(name) => of_user.push(name.clone()),
+            _ => {}
+        }
+    }
+    LegacySettings {
+        url: SecretString::from(section.text("store_url").unwrap_or_default()),
+        table: mapping.table.clone(),
+        key: mapping.key.clone(),
+        payload: mapping.payload.as_ref().map(|(column, _)| column.clone()),
+        verify: None,
+        columns,
+        expiry: mapping.expiry.clone(),
+        zone: mapping.zone.clone(),
+        users: mapping.users.as_ref().map(|users| {
+            of_user.extend(users.active.clone());
+            of_user.extend(users.password.clone());
+            UserTable {
+                table: users.table.clone(),
+                key: users.key.clone(),
+                columns: of_user,
+            }
+        }),
+        may_end: false,
+        max_connections: section.number("max_connections").unwrap_or(4),
+        call_timeout: section.span("call_timeout"),
+        prepared_statements: section.flag("prepared_statements"),
+    }
+}
+
+fn check(draft: &mut Draft<'_>, section: &Section, preset: Preset, source: &SourceSettings, key: &str) {
+    let given = |name: &str| section.node(name).filter(|node| !node.is_broken());
+    if source.mapping.user.is_empty() && !section.node("user").is_some_and(Node::is_broken) {
+        let hint = match preset {
+            Preset::Express => {
+                "user = \"/passport/user\" for Passport; \"/userId\" where your code sets session.userId"
+            }
+            Preset::FlaskSession => "user = \"/_user_id\" for Flask-Login",
+            Preset::Rails => "user = \"/value/warden.user.user.key/0/0\" for Devise",
+            _ => "write where the payload holds the user's key, as in user = \"/user/id\"",
+        };
+        let message = format!("nothing says where {:?} keeps its user", preset.word());
+        draft
+            .findings
+            .at(given("preset"), &format!("{key}.user"), message, hint);
+    }
+    if preset.needs_secrets() && section.texts("secrets").next().is_none() && given("secrets").is_none() {
+        let message = format!("{:?} signs what it keeps, and there are no `secrets`", preset.word());
+        let hint = "give what the application has, as in secrets = [\"env:SESSION_SECRET\"]";
+        draft
+            .findings
+            .at(given("preset"), &format!("{key}.secrets"), message, hint);
+    }
+    let asks_users = source.mapping.users.is_some();
+    let wants_users = ["user", "email", "display_name", "groups"]
+        .into_iter()
+        .find(|name| section.text(name).is_some_and(|text| text.starts_with("user.")));
+    if let Some(name) = wants_users.filter(|_| !asks_users) {
+        let hint = "write users_table = \"users\"";
+        let message = format!("`{name}` stands in the users' table, and nothing names it");
+        draft.findings.at(given(name), &format!("{key}.{name}"), message, hint);
+    }
+    for node in section.list("hosts") {
+        let wild = node.text().is_some_and(|text| text.starts_with('*'));
+        if wild {
+            let hint = "name each host: an application's cookie counts where the application is";
+            draft.findings.at(
+                Some(node),
+                &format!("{key}.hosts"),
+                "a source has no hosts with a wildcard",
+                hint,
+            );
+        }
+    }
+}
+
+/// Names are unique, and so is a cookie's name on a host: it would be anybody's guess whose it is.
+fn check_against(
+    draft: &mut Draft<'_>,
+    section: &Section,
+    source: &SourceSettings,
+    others: &[SourceSettings],
+    key: &str,
+) {
+    for other in others {
+        if other.name == source.name {
+            let hint = "give each its own";
+            let message = format!("a second source is called {:?}", source.name);
+            draft
+                .findings
+                .at(section.node("name"), &format!("{key}.name"), message, hint);
+        }
+        let shared_host = source.hosts.iter().find(|host| other.serves(host));
+        let shared_cookie = source
+            .mapping
+            .cookies
+            .iter()
+            .find(|name| other.mapping.cookies.contains(name));
+        if let (Some(host), Some(cookie)) = (shared_host, shared_cookie) {
+            let message = format!(
+                "{:?} and {:?} both read the cookie {cookie:?} on {host}",
+                source.name, other.name
+            );
+            let hint = "one cookie name belongs to one source on a host";
+            let node = section.node("cookie").or(section.node("hosts"));
+            draft.findings.at(node, &format!("{key}.cookie"), message, hint);
+        }
+    }
+    let native = draft.table("session").text("cookie").unwrap_or_default().to_owned();
+    if source.mapping.cookies.contains(&native) {
+        let message = format!(
+            "{:?} reads the cookie {native:?}, which is the gateway's own",
+            source.name
+        );
+        let hint = "give the gateway's cookie another name: [session] cookie = \"__Host-portcullis\"";
+        draft
+            .findings
+            .at(section.node("cookie"), &format!("{key}.cookie"), message, hint);
+    }
+}
+
+/// Whose sessions a route accepts.
+pub(super) fn accepted(draft: &mut Draft<'_>, section: &Section, sources: &[SourceSettings], key: &str) -> Accepted {
+    let mut accepted = Accepted {
+        native: false,
+        ..Accepted::default()
+    };
+    for (text, node) in section.texts("sessions") {
+        if text == NATIVE {
+            accepted.native = true;
+        } else if sources.iter().any(|source| source.name == text) {
+            accepted.sources.push(text.to_owned());
+        } else {
+            let names = sources.iter().map(|source| source.name.as_str()).chain([NATIVE]);
+            let hint = match suggest::nearest(text, names) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => format!("add a [[source]] with name = {text:?}"),
+            };
+            let full = format!("{key}.sessions");
+            let problem = Problem::error(&node.origin, full, format!("there is no source {text:?}"));
+            draft.findings.push(problem.hint(hint));
+        }
+    }
+    let first = draft.root.tables("source").any(|source| {
+        source.text("on_conflict") == Some("first")
+            && source
+                .text("name")
+                .is_some_and(|name| accepted.sources.iter().any(|known| known == name))
+    });
+    accepted.first_wins = first;
+    accepted
+}

@@ -1,0 +1,176 @@
+//! Sessions that applications keep: which of a request's cookies name one, and what becomes of several at once.
+
+use super::CacheSettings;
+use super::Entry;
+use super::Identified;
+use super::Live;
+use super::Local;
+use super::Sessions;
+use super::activity::Activity;
+use super::cache::Answer;
+use super::cache::Cache;
+use super::cache::Rules;
+use super::source::Lookups;
+use super::source::SourceSettings;
+use crate::clock::Clock;
+use crate::store::Store;
+use crate::telemetry::Metrics;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most rows of one source that are remembered.
+const MOST: u64 = 100_000;
+
+/// Whose sessions a route accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Ours.
+    pub native: bool,
+    /// Of applications, by name, in the order in which they count.
+    pub sources: Vec<String>,
+    /// Whether the first of several users counts, instead of none.
+    pub first_wins: bool,
+}
+
+impl Default for Accepted {
+    /// Ours only.
+    fn default() -> Self {
+        Self {
+            native: true,
+            sources: Vec::new(),
+            first_wins: false,
+        }
+    }
+}
+
+/// Whose request it is, of all that a route accepts.
+#[derive(Debug)]
+pub enum Among {
+    /// As if there were one kind of session.
+    One(Identified),
+    /// Live sessions of two users, at least one of them an application's: no session at all, and no cookie is to be
+    /// cleared, because one of them is not ours.
+    Twice,
+}
+
+/// One source with a cache of its own, so that an application's slow database is nobody else's affair.
+pub(super) struct Legacy {
+    settings: SourceSettings,
+    /// `None` where the address of its database cannot be used, which the configuration has refused.
+    cache: Option<(Arc<Cache>, Arc<Lookups>)>,
+}
+
+impl Legacy {
+    pub(super) fn new(
+        settings: &SourceSettings,
+        activity: Activity,
+        store: Arc<dyn Store>,
+        clock: Clock,
+        control: tokio::runtime::Handle,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let lookups = Lookups::new(settings.clone(), clock.clone()).ok().map(Arc::new);
+        let cache = lookups.map(|lookups| {
+            let rules = Rules {
+                longest_grace: Sessions::LONGEST_GRACE,
+                activity,
+                lookups: Some(Arc::clone(&lookups)),
+            };
+            let bounds = CacheSettings {
+                capacity: MOST,
+                max_age: settings.max_age,
+                max_age_without_feed: settings.max_age,
+            };
+            let cache = Cache::new(store, &bounds, rules, clock, control, metrics);
+            (Arc::new(cache), lookups)
+        });
+        Self {
+            settings: settings.clone(),
+            cache,
+        }
+    }
+
+    pub(super) fn cache(&self) -> Option<&Arc<Cache>> {
+        self.cache.as_ref().map(|(cache, _)| cache)
+    }
+
+    /// The live session that these cookies name, as far as can be said; `None` where they name none.
+    async fn find(&self, cookies: &[(&[u8], &[u8])], grace: Duration) -> Option<Answer> {
+        let Some((cache, lookups)) = &self.cache else {
+            return Some(Answer::Unavailable);
+        };
+        let now = cache.time.clock().now().as_seconds();
+        let (digest, key) = self.settings.named(cookies, now)?;
+        if cache.at_hand(&digest).await.is_none() {
+            lookups.remember(digest, key).await;
+        }
+        Some(cache.find(&digest, grace).await)
+    }
+}
+
+impl Sessions {
+    fn source(&self, name: &str) -> Option<&Legacy> {
+        self.sources.iter().find(|source| source.settings.name == name)
+    }
+
+    /// The cache that `entry` came from.
+    pub(super) fn cache_of(&self, entry: &Entry) -> &Arc<Cache> {
+        let source = entry.source.as_deref().and_then(|name| self.source(name));
+        source.and_then(Legacy::cache).unwrap_or(&self.cache)
+    }
+
+    /// The names of the cookies of `source`.
+    pub fn cookies_of(&self, source: &str) -> &[String] {
+        self.source(source)
+            .map_or(&[], |source| source.settings.mapping.cookies.as_slice())
+    }
+
+    /// Forgets what is believed of one session, ours or an application's: something says that it may have changed.
+    pub fn doubt(&self, entry: &Entry) {
+        self.cache_of(entry).forget(&entry.session.digest);
+    }
+}
+
+impl Local {
+    /// As [`Local::identify`] among all that a route accepts. `values` are those of our cookie, `cookies` all of the
+    /// request, with their names. Live sessions of two users are [`Among::Twice`], unless the first counts.
+    pub async fn identify_among(
+        &self,
+        accepted: &Accepted,
+        host: &str,
+        values: &[&[u8]],
+        cookies: &[(&[u8], &[u8])],
+        grace: Duration,
+    ) -> Among {
+        let mut live: Option<Live> = None;
+        let mut ours = Identified::Anonymous;
+        if accepted.native {
+            match self.identify(values, grace).await {
+                Identified::Live(found) if accepted.first_wins => return Among::One(Identified::Live(found)),
+                Identified::Live(found) => live = Some(found),
+                undecided @ (Identified::Unavailable | Identified::Conflict) => return Among::One(undecided),
+                nobody => ours = nobody,
+            }
+        }
+        for name in &accepted.sources {
+            let Some(source) = self.shared().source(name) else {
+                return Among::One(Identified::Unavailable);
+            };
+            if !source.settings.serves(host) {
+                continue;
+            }
+            let found = match source.find(cookies, grace).await {
+                Some(Answer::Live { entry, stale }) => Live { entry, stale },
+                Some(Answer::Unavailable) => return Among::One(Identified::Unavailable),
+                Some(Answer::Absent) | None => continue,
+            };
+            match &live {
+                Some(one) if one.entry.user.username != found.entry.user.username => return Among::Twice,
+                Some(_) => {}
+                None if accepted.first_wins => return Among::One(Identified::Live(found)),
+                None => live = Some(found),
+            }
+        }
+        Among::One(live.map_or(ours, Identified::Live))
+    }
+}

@@ -1,0 +1,247 @@
+use super::SourceSettings;
+use super::facts;
+use super::facts::Row;
+use super::payload;
+use super::payload::PayloadError;
+use super::steps::Key;
+use crate::clock::Clock;
+use crate::model::Digest;
+use crate::model::PublicId;
+use crate::model::Session;
+use crate::model::Timestamp;
+use crate::model::User;
+use crate::model::UserId;
+use crate::model::UserState;
+use crate::model::Username;
+use crate::store::Found;
+use crate::store::LegacyRow;
+use crate::store::LegacyTable;
+use crate::store::StoreError;
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest;
+use futures_util::StreamExt;
+use futures_util::TryStreamExt;
+use serde_json::Value;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Keys that are remembered for their digests, so that open streams can be asked for again.
+const MOST_KEYS: u64 = 1_000_000;
+const KEYS_KEPT: Duration = Duration::from_hours(1);
+/// Rows asked for at once for open streams.
+const TOGETHER: usize = 4;
+/// Between two lines of the log about rows that cannot be read.
+const LOG_APART: Duration = Duration::from_mins(1);
+
+/// Asks one application's tables.
+pub(crate) struct Lookups {
+    pub(super) settings: SourceSettings,
+    name: Arc<str>,
+    table: LegacyTable,
+    keys: moka::future::Cache<Digest, Key>,
+    clock: Clock,
+    /// Rows that could not be read, since the last line of the log.
+    unread: AtomicU64,
+    /// When the log was told, in milliseconds; zero for never.
+    told: AtomicU64,
+}
+
+impl Lookups {
+    /// Connects to nothing yet.
+    pub(crate) fn new(settings: SourceSettings, clock: Clock) -> Result<Self, StoreError> {
+        Ok(Self {
+            table: LegacyTable::new(settings.table.clone(), clock.clone())?,
+            name: settings.name.as_str().into(),
+            settings,
+            keys: moka::future::Cache::builder()
+                .max_capacity(MOST_KEYS)
+                .time_to_idle(KEYS_KEPT)
+                .build(),
+            clock,
+            unread: AtomicU64::new(0),
+            told: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
+    }
+
+    pub(crate) fn settings(&self) -> &SourceSettings {
+        &self.settings
+    }
+
+    /// To be called before the row of this key is asked for by its digest.
+    pub(crate) async fn remember(&self, digest: Digest, key: Key) {
+        self.keys.insert(digest, key).await;
+    }
+
+    /// The row with this digest and its user, live at `now` or not at all.
+    pub(crate) async fn find(&self, digest: Digest, now: Timestamp) -> Result<Option<Found>, StoreError> {
+        // A key that was forgotten is no row that is gone.
+        let key = self.keys.get(&digest).await.ok_or(StoreError::TimedOut)?;
+        let Some(row) = self.table.find(&key.text).await? else {
+            return Ok(None);
+        };
+        if row.left.is_zero() || !holds_secret(&key, &row) {
+            return Ok(None);
+        }
+        let left = row.left;
+        Ok(self.user_of(row).await?.map(|user| Found {
+            session: session(digest, &user, now, left),
+            user,
+        }))
+    }
+
+    /// The same for many.
+    pub(crate) async fn find_many(&self, digests: &[Digest], now: Timestamp) -> Result<Vec<Found>, StoreError> {
+        let each = futures_util::stream::iter(digests.to_vec()).map(|digest| self.find(digest, now));
+        let found: Vec<Option<Found>> = each.buffered(TOGETHER).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// Who is signed in by this row; `None` for nobody.
+    async fn user_of(&self, row: LegacyRow) -> Result<Option<User>, StoreError> {
+        let mapping = &self.settings.mapping;
+        let payload = match (&mapping.payload, &row.payload) {
+            (Some((_, format)), Some(bytes)) => match payload::decode(*format, bytes, &self.settings.secrets) {
+                Ok(payload) => payload,
+                Err(error) => {
+                    self.could_not_read(error);
+                    return Ok(None);
+                }
+            },
+            _ => Value::Null,
+        };
+        let mut row = Row {
+            columns: row.columns,
+            payload,
+            ..Row::default()
+        };
+        let Some(subject) = facts::subject(mapping, &row) else {
+            return Ok(None);
+        };
+        if let Some(users) = &mapping.users {
+            let Some(found) = self.table.find_user(&subject).await? else {
+                return Ok(None);
+            };
+            row.user = found;
+            let is_active = |column: &String| row.user.get(column) == Some(&Value::Bool(true));
+            if !users.active.as_ref().is_none_or(is_active) || !self.password_is_the_same(&row) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(self.user(&subject, &row)))
+    }
+
+    /// Django ends a session whose user changed the password; the row stays.
+    fn password_is_the_same(&self, row: &Row) -> bool {
+        let users = self.settings.mapping.users.as_ref();
+        let Some(column) = users.and_then(|users| users.password.as_ref()) else {
+            return true;
+        };
+        let said = row.payload.pointer("/_auth_user_hash").and_then(Value::as_str);
+        let password = row.user.get(column).and_then(Value::as_str);
+        match (said, password) {
+            (Some(said), Some(password)) => payload::django_auth_hash_holds(said, password, &self.settings.secrets),
+            _ => false,
+        }
+    }
+
+    fn user(&self, subject: &str, row: &Row) -> User {
+        let settings = &self.settings;
+        let principal = facts::principal(&settings.name, subject);
+        let mapped = settings
+            .user_map
+            .get(subject)
+            .and_then(|name| Username::parse(name).ok());
+        let (groups, _) = facts::groups(&settings.mapping, row);
+        let mut groups: Vec<String> = groups
+            .into_iter()
+            .map(|group| match settings.group_map.get(&group) {
+                Some(ours) => ours.clone(),
+                None => format!("{}:{group}", settings.name),
+            })
+            .collect();
+        groups.sort_unstable();
+        groups.dedup();
+        let email = facts::email(&settings.mapping, row);
+        User {
+            id: UserId(named_uuid(&["user", &settings.name, subject])),
+            username: mapped.unwrap_or(principal),
+            email_verified: email.is_some(),
+            email,
+            name: facts::name(&settings.mapping, row),
+            groups,
+            state: UserState::Active,
+            created_at: Timestamp::from_micros(0),
+        }
+    }
+
+    fn could_not_read(&self, error: PayloadError) {
+        let unread = self.unread.fetch_add(1, Relaxed) + 1;
+        let now = u64::try_from(self.clock.elapsed().as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1);
+        let told = self.told.load(Relaxed);
+        let apart = u64::try_from(LOG_APART.as_millis()).unwrap_or(u64::MAX);
+        let due = told == 0 || now >= told.saturating_add(apart);
+        if due && self.told.compare_exchange(told, now, Relaxed, Relaxed).is_ok() {
+            self.unread.store(0, Relaxed);
+            tracing::warn!(
+                source.name = self.settings.name,
+                source.rows = unread,
+                error = &error as &dyn std::error::Error,
+                "sessions of an application cannot be read; whoever has them counts as not signed in"
+            );
+        }
+    }
+}
+
+/// Compared in constant time: the column is a hash of a part of the cookie.
+fn holds_secret(key: &Key, row: &LegacyRow) -> bool {
+    match (&key.verify, &row.verify) {
+        (None, _) => true,
+        (Some((_, expected)), Some(stored)) => verify_slices_are_equal(expected, stored).is_ok(),
+        (Some(_), None) => false,
+    }
+}
+
+/// What the rest of the gateway knows of a row: its end, and whose it is. When its user last proved who they are is not
+/// known, so no rule that asks for it is met.
+fn session(digest: Digest, user: &User, now: Timestamp, left: Duration) -> Session {
+    let end = now.plus(left);
+    Session {
+        digest,
+        public_id: PublicId(named_uuid(&["session", &hex::encode(digest.0)])),
+        user: user.id,
+        created_at: now,
+        authenticated_at: Timestamp::from_micros(0),
+        last_seen_at: now,
+        expires_at: end,
+        ends_at: end,
+        remembered: false,
+        methods: Vec::new(),
+        user_agent: None,
+        device: None,
+        first_address: None,
+        last_address: None,
+        data: None,
+    }
+}
+
+/// A name-based UUID (RFC 9562, 5.8): the same on every instance, and none that a user or session of ours could have,
+/// which are of version 7.
+fn named_uuid(parts: &[&str]) -> Uuid {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(part.as_bytes());
+        context.update(b"\0");
+    }
+    let mut bytes = [0_u8; 16];
+    bytes.copy_from_slice(&context.finish().as_ref()[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
