@@ -50,6 +50,7 @@ use crate::web::Arrival;
 use crate::web::Peer;
 use crate::web::Purpose;
 use crate::web::UpgradeHold;
+use crate::web::set_cookie_names;
 use body::Inbound;
 use bytes::Bytes;
 use ending::Bond;
@@ -198,6 +199,9 @@ fn depart(core: &Core, arrived: Arrived, pass: Pass, route: Arc<Route>, trip: &m
         entry,
     } = stamped;
     let on_client = websocket.then(|| hyper::upgrade::on(&mut request));
+    let logs_out = entry
+        .as_ref()
+        .is_some_and(|entry| shared.around.sessions.is_log_out(entry, request.uri().path()));
     let (parts, body) = request.into_parts();
     let limits = &shared.settings;
     let (body, upload) = Inbound::new(body, limits.body_bytes, limits.body_idle, &shared.firewall);
@@ -222,6 +226,7 @@ fn depart(core: &Core, arrived: Arrived, pass: Pass, route: Arc<Route>, trip: &m
         entry,
         private,
         cookie,
+        logs_out,
     };
     Ok(Departure { sending, back, route })
 }
@@ -246,6 +251,8 @@ struct WayBack {
     private: bool,
     /// A fresh cookie that the session's browser is owed.
     cookie: Option<Box<Owed>>,
+    /// Whether it asked an application to end its own session.
+    logs_out: bool,
 }
 
 impl WayBack {
@@ -267,6 +274,10 @@ impl WayBack {
         let (mut parts, body) = response.into_parts();
         shared.firewall.clean_response(&mut parts.headers);
         crate::web::strike(&mut parts.headers, TRANSFER_ENCODING);
+        if let Some(entry) = &self.entry {
+            let set = set_cookie_names(&parts.headers);
+            shared.around.sessions.heed(entry, self.logs_out, set);
+        }
         if self.private {
             own::keep_private(&mut parts.headers);
         }

@@ -119,15 +119,24 @@ impl Sessions {
         source.and_then(Legacy::cache).unwrap_or(&self.cache)
     }
 
-    /// The names of the cookies of `source`.
-    pub fn cookies_of(&self, source: &str) -> &[String] {
-        self.source(source)
-            .map_or(&[], |source| source.settings.mapping.cookies.as_slice())
+    /// Whether a request for `path` with this session is for the log-out of the application that keeps it. False at once
+    /// for one of ours.
+    #[must_use]
+    pub fn is_log_out(&self, entry: &Entry, path: &str) -> bool {
+        let source = entry.source.as_deref().and_then(|name| self.source(name));
+        source.is_some_and(|source| source.settings.logout_paths.iter().any(|known| known == path))
     }
 
-    /// Forgets what is believed of one session, ours or an application's: something says that it may have changed.
-    pub fn doubt(&self, entry: &Entry) {
-        self.cache_of(entry).forget(&entry.session.digest);
+    /// Heeds an application's answer to a request with one of its own sessions: after its log-out, or where it sets its
+    /// cookie anew, the row is asked for again. `set` are the names of the cookies that it sets. Nothing for one of ours.
+    pub fn heed<'a>(&self, entry: &Entry, logs_out: bool, mut set: impl Iterator<Item = &'a [u8]>) {
+        let Some(source) = entry.source.as_deref().and_then(|name| self.source(name)) else {
+            return;
+        };
+        let cookies = &source.settings.mapping.cookies;
+        if logs_out || set.any(|name| cookies.iter().any(|known| known.as_bytes() == name)) {
+            self.cache_of(entry).forget(&entry.session.digest);
+        }
     }
 }
 

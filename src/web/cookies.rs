@@ -1,5 +1,6 @@
 use http::HeaderMap;
 use http::header::COOKIE;
+use http::header::SET_COOKIE;
 use memchr::memchr;
 
 /// The name=value pairs of one Cookie header value, as bytes, in order; white space around them is cut, a pair without
@@ -43,6 +44,16 @@ pub fn cookie_values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator
 pub fn cookie_pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
     let lines = headers.get_all(COOKIE).into_iter();
     lines.flat_map(|line| CookiePairs::new(line.as_bytes()))
+}
+
+/// The names of the cookies that an answer sets.
+pub fn set_cookie_names(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(SET_COOKIE).into_iter();
+    lines.map(|line| {
+        let line = line.as_bytes();
+        let name = line.split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or(line);
+        name.trim_ascii()
+    })
 }
 
 #[cfg(test)]

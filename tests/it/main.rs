@@ -29,6 +29,7 @@ mod reload;
 mod rolling;
 mod secrecy;
 mod sessions;
+mod sources;
 mod status_codes;
 mod store_contract;
 mod store_faults;

@@ -116,14 +116,6 @@ impl Key {
         }
     }
 
-    /// The same for one that holds secrets.
-    const fn later_secret(name: &'static str) -> Self {
-        Self {
-            presence: Presence::Later,
-            ..Self::new(name, Kind::Anything { secret: true }, "")
-        }
-    }
-
     const fn default(mut self, default: &'static str) -> Self {
         self.default = Some(default);
         self

@@ -1,0 +1,154 @@
+use super::*;
+use crate::support::gateway::{Gateway, pause};
+use std::time::Instant;
+
+const ADA: &str = r#"{"cookie":{},"passport":{"user":42}}"#;
+
+#[tokio::test]
+async fn whoever_the_application_does_not_know_is_nobody() {
+    let scene = Scene::new().await;
+    scene.row("anonymous", r#"{"cookie":{}}"#);
+    scene.row("object", r#"{"cookie":{},"passport":{"user":{"id":42}}}"#);
+    scene.row("live", ADA);
+    scene.sql(&format!(
+        "INSERT INTO session VALUES ('over', '{ADA}', now() AT TIME ZONE 'UTC' - interval '1 second')"
+    ));
+    assert_eq!(scene.told("/", &signed("live")).await.as_deref(), Some("crm:42"));
+    for sid in ["anonymous", "object", "over", "absent"] {
+        assert_eq!(scene.told("/", &signed(sid)).await, None, "{sid}");
+    }
+    let forged = signed("live").replace("s%3Alive", "s%3Aover");
+    assert_eq!(scene.told("/", &forged).await, None);
+    assert_eq!(scene.told("/", "connect.sid=s%3Alive.AAAA").await, None);
+    // Nobody is signed out by it: the cookie is the application's.
+    let (status, _) = scene.get("/members", &[&format!("Cookie: {}", signed("over"))]).await;
+    assert!([302, 401].contains(&status), "{status}");
+}
+
+#[tokio::test]
+async fn the_first_of_two_cookies_counts_as_the_application_takes_it() {
+    let scene = Scene::new().await;
+    scene.row("live", ADA);
+    let (live, dead) = (signed("live"), signed("dead"));
+    assert_eq!(
+        scene.told("/", &format!("{live}; {dead}")).await.as_deref(),
+        Some("crm:42")
+    );
+    assert_eq!(scene.told("/", &format!("{dead}; {live}")).await, None);
+}
+
+#[tokio::test]
+async fn who_is_signed_in_twice_as_two_users_is_told_so_and_nobody_is_forwarded() {
+    let scene = Scene::new().await;
+    scene.row("sid0", ADA);
+    let both = format!("Cookie: {}; {}", scene.stage.cookie, signed("sid0"));
+    let mut client = scene.stage.client().await;
+    let script = client.get(HOST, "/", &[&both, "Accept: application/json"]).await;
+    assert_eq!(script.status, 401);
+    assert_eq!(script.json()["type"], "urn:portcullis:signed-in-twice");
+    let page = ["Accept: text/html", "Sec-Fetch-Mode: navigate", &both];
+    let page = client.get(HOST, "/", &page).await;
+    assert_eq!(page.status, 401);
+    assert!(page.text().contains("signed in twice"));
+    assert!(page.values("set-cookie").is_empty());
+    assert!(scene.stage.app.requests().is_empty());
+    // Where the application's sessions are not accepted, there is no contradiction.
+    assert_eq!(
+        scene.told("/ours", &both["Cookie: ".len()..]).await.as_deref(),
+        Some("ada")
+    );
+}
+
+#[tokio::test]
+async fn where_an_operator_says_so_the_first_of_two_users_counts() {
+    let scene = Scene::with("on_conflict = \"first\"", |_| Reply::text("hello")).await;
+    scene.row("sid0", ADA);
+    let both = format!("{}; {}", scene.stage.cookie, signed("sid0"));
+    assert_eq!(scene.told("/", &both).await.as_deref(), Some("ada"));
+    assert_eq!(scene.told("/", &signed("sid0")).await.as_deref(), Some("crm:42"));
+}
+
+#[tokio::test]
+async fn its_users_are_nobody_on_other_hosts_and_on_routes_that_do_not_name_it() {
+    let scene = Scene::new().await;
+    scene.row("sid0", ADA);
+    let line = format!("Cookie: {}", signed("sid0"));
+    let (status, told) = scene.get("/ours", &[&line]).await;
+    assert_eq!((status, told.unwrap().values("x-forwarded-user").len()), (200, 0));
+    let mut client = crate::support::client::Client::plain(scene.stage.gateway.address(1)).await;
+    scene.stage.app.forget();
+    let answer = client.get("other.example.test", "/", &[&line]).await;
+    assert_eq!(answer.status, 200);
+    assert!(scene.stage.app.last().values("x-forwarded-user").is_empty());
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_nobodys_and_the_log_says_so_once() {
+    let scene = Scene::with("max_age = \"0s\"", |_| Reply::text("hello")).await;
+    scene.sql("ALTER TABLE session ALTER COLUMN sess TYPE text");
+    scene.row("broken", "{");
+    let large = format!(r#"{{"passport":{{"user":42}},"x":"{}"}}"#, "x".repeat(70_000));
+    scene.row("large", &large);
+    for _ in 0..3 {
+        assert_eq!(scene.told("/", &signed("broken")).await, None);
+        assert_eq!(scene.told("/", &signed("large")).await, None);
+    }
+    let log = scene.stage.gateway.log();
+    assert_eq!(
+        log.matches("sessions of an application cannot be read").count(),
+        1,
+        "{log}"
+    );
+}
+
+#[tokio::test]
+async fn a_table_that_cannot_be_asked_is_503_on_its_own_routes_only() {
+    let scene = Scene::with("max_age = \"0s\"", |_| Reply::text("hello")).await;
+    scene.row("sid0", ADA);
+    assert!(scene.told("/", &signed("sid0")).await.is_some());
+    scene.sql("ALTER TABLE session RENAME TO away");
+    let line = format!("Cookie: {}", signed("sid0"));
+    let mut client = scene.stage.client().await;
+    let answer = client.get(HOST, "/", &[&line]).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.value("retry-after").is_some() && answer.values("set-cookie").is_empty());
+    let (status, _) = scene.get("/ours", &[&line, &scene.stage.cookie_line()]).await;
+    assert_eq!(status, 200);
+    // Without a cookie of the application's there is nothing to ask.
+    assert_eq!(
+        scene.told("/", &scene.stage.cookie.clone()).await.as_deref(),
+        Some("ada")
+    );
+    scene.sql("ALTER TABLE away RENAME TO session");
+    let back = Instant::now();
+    while scene.get("/", &[&line]).await.0 != 200 {
+        assert!(back.elapsed() < SOON);
+        pause();
+    }
+}
+
+#[test]
+fn a_source_that_cannot_be_right_is_refused_with_the_fix() {
+    let whole = |source: &str| format!("{ROUTES}\n{source}");
+    let good = source("postgres://reader@127.0.0.1:1/crm", "");
+    let text = |source: &str| crate::support::stage::config("", &whole(source), "http://127.0.0.1:1");
+    let without_user = good.replace("user = \"/passport/user\"\n", "");
+    let without_secret = good.replace(&format!("secrets = [\"new secret\", \"{SECRET}\"]\n"), "");
+    let twin = format!("{good}{}", good.replace("name = \"crm\"", "name = \"crm2\""));
+    let column = format!("{good}email = \"a.b\"\n").replace("email = \"/email\"\n", "");
+    for (wrong, says) in [
+        (without_user, "user = \"/passport/user\" for Passport"),
+        (without_secret, "secrets = [\"env:SESSION_SECRET\"]"),
+        (twin, "one cookie name belongs to one source on a host"),
+        (column, "is no place"),
+        (good.replace("\"crm\"", "\"native\""), "is no name for a source"),
+        (
+            format!("{good}require = {{ \"/mfa\" = [1] }}\n"),
+            "a text, a number, true or false",
+        ),
+    ] {
+        let refused = Gateway::try_start(&text(&wrong)).err().expect("it is refused");
+        assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+        assert!(refused.stderr.contains(says), "{says}: {}", refused.stderr);
+    }
+}
