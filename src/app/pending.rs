@@ -29,6 +29,7 @@ pub(super) fn objection(started: &Config, wanted: &Config) -> Option<&'static st
 pub(super) fn keys(started: &Config, wanted: &Config) -> Vec<String> {
     let (old, new) = (&started.store, &wanted.store);
     let changed = [
+        ("source", started.session.sources != wanted.session.sources),
         ("workers", started.net.workers != wanted.net.workers),
         (
             "limits.connections",

@@ -10,6 +10,7 @@ use crate::store;
 use crate::store::Instance;
 use crate::store::Place;
 use crate::store::Role;
+use crate::store::Severity;
 use crate::store::Store;
 use crate::telemetry::Chain;
 use anyhow::{Context, Result};
@@ -48,7 +49,11 @@ pub(super) async fn run(options: Options) -> Result<ExitCode> {
         Ok(loaded) => (Some(loaded.config), loaded.warnings),
         Err(problems) => (None, problems),
     };
-    let Asked { unasked, strangers } = match &config {
+    let Asked {
+        unasked,
+        strangers,
+        sources,
+    } = match &config {
         Some(config) if options.online => ask(config).await,
         _ => Asked::default(),
     };
@@ -63,9 +68,10 @@ pub(super) async fn run(options: Options) -> Result<ExitCode> {
         answer["valid"] = json!(config.is_some());
         answer["online"] = json!(unasked);
         answer["instances"] = json!(strangers);
+        answer["sources"] = json!(sources);
         output::json(&answer)?;
     } else {
-        for stranger in &strangers {
+        for stranger in strangers.iter().chain(&sources) {
             anstream::eprintln!("warning: {stranger}");
         }
         tell(&file.display().to_string(), config.is_some(), &problems, &unasked)?;
@@ -91,15 +97,29 @@ struct Asked {
     unasked: Vec<String>,
     /// Running instances that one with this configuration would not get on with.
     strangers: Vec<String>,
+    /// What is not as it should be with the tables of applications.
+    sources: Vec<String>,
 }
 
 /// Asks whatever the configuration names that can be asked without changing anything.
 async fn ask(config: &Config) -> Asked {
     let mut failed = Vec::new();
     let mut strangers = Vec::new();
+    let mut sources = Vec::new();
     match ask_store(config).await {
         Ok(found) => strangers = found,
         Err(error) => failed.push(Chain(error.as_ref()).to_string()),
+    }
+    for source in &config.session.sources {
+        let report = session::check_source(source, crate::clock::Clock::system()).await;
+        for finding in report.findings {
+            let text = format!("source {}: {}", report.name, finding.text);
+            match finding.severity {
+                Severity::Fault => failed.push(text),
+                Severity::Warning => sources.push(text),
+                Severity::Fine => {}
+            }
+        }
     }
     for upstream in &config.proxy.upstreams {
         for server in &upstream.servers {
@@ -111,6 +131,7 @@ async fn ask(config: &Config) -> Asked {
     Asked {
         unasked: failed,
         strangers,
+        sources,
     }
 }
 

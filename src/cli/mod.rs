@@ -27,6 +27,7 @@ mod reload;
 mod run;
 mod secret;
 mod session;
+mod source;
 mod stats;
 mod user;
 
@@ -54,6 +55,8 @@ enum Command {
     User(user::Command),
     #[command(subcommand)]
     Session(session::Command),
+    #[command(subcommand)]
+    Source(source::Command),
     Audit(audit::Options),
     #[command(subcommand)]
     Admin(admin::Command),
@@ -88,6 +91,7 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Migrate(options) => wait_for(migrate::run(options)),
         Command::User(command) => wait_for(user::run(command)),
         Command::Session(command) => wait_for(session::run(command)),
+        Command::Source(command) => wait_for(source::run(command)),
         Command::Audit(options) => wait_for(audit::run(options)),
         Command::Admin(command) => wait_for(admin::run(command)),
         Command::Ban(command) => wait_for(ban::run(command)),

@@ -151,10 +151,8 @@ fn expiry(section: &Section, preset: Expiry) -> Expiry {
 }
 
 fn users(section: &Section, preset: Option<UsersMapping>) -> Option<UsersMapping> {
-    let key = |known: String| match section.is_given("users_key") {
-        true => section.text("users_key").unwrap_or("id").to_owned(),
-        false => known,
-    };
+    let given = section.text("users_key").filter(|_| section.is_given("users_key"));
+    let key = |known: String| given.map_or(known, str::to_owned);
     let active = section.text("users_active").map(str::to_owned);
     match (section.text("users_table"), preset) {
         (None, None) => None,

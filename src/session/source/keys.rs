@@ -20,6 +20,16 @@ pub struct Secrets {
     rails: [OnceLock<RailsKeys>; 2],
 }
 
+impl PartialEq for Secrets {
+    fn eq(&self, other: &Self) -> bool {
+        self.secrets.len() == other.secrets.len()
+            && self
+                .iter()
+                .zip(other.iter())
+                .all(|(one, two)| one.expose_secret() == two.expose_secret())
+    }
+}
+
 impl Secrets {
     /// In the order of the configuration.
     #[must_use]

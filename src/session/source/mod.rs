@@ -5,6 +5,7 @@
 //! said that they are the same; a row that cannot be read is nobody's, counted and logged once a minute; a table that
 //! cannot be asked is *could not ask*.
 
+mod check;
 mod envelope;
 mod facts;
 mod keys;
@@ -14,6 +15,7 @@ mod payload;
 mod preset;
 mod steps;
 
+pub use check::{SourceReport, check_source};
 pub use facts::principal;
 pub use keys::Secrets;
 pub(super) use lookups::Lookups;
@@ -51,6 +53,22 @@ pub struct SourceSettings {
     pub logout_paths: Vec<String>,
     /// How long a row is believed.
     pub max_age: Duration,
+}
+
+impl PartialEq for SourceSettings {
+    fn eq(&self, other: &Self) -> bool {
+        let facts = |one: &Self| {
+            let maps = (one.user_map.clone(), one.group_map.clone(), one.logout_paths.clone());
+            (
+                one.name.clone(),
+                one.hosts.clone(),
+                one.mapping.clone(),
+                maps,
+                one.max_age,
+            )
+        };
+        facts(self) == facts(other) && self.secrets == other.secrets && self.table == other.table
+    }
 }
 
 impl SourceSettings {

@@ -30,7 +30,7 @@ const MOST_DEPTH: usize = 128;
 pub enum PayloadFormat {
     /// JSON, as text or in a column of that type.
     Json,
-    /// MessagePack: a map, or an array whose first map it is (tower-sessions).
+    /// `MessagePack`: a map, or an array whose first map it is (tower-sessions).
     MessagePack,
     /// Django's signed JSON, perhaps packed.
     DjangoSigned,

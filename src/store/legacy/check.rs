@@ -4,6 +4,7 @@ use super::Columns;
 use super::LegacyTable;
 use super::TABLE;
 use super::Zone;
+use super::bound;
 use super::catalog::Catalog;
 use super::catalog::columns_of;
 use super::columns;
@@ -142,7 +143,7 @@ impl LegacyTable {
             let text: Arc<str> = text.into();
             let query = || {
                 let query = sqlx::query(AssertSqlSafe(Arc::clone(&text))).persistent(false);
-                self.bound(query, zone.as_deref())
+                bound(query, zone.as_deref())
             };
             let rows = work::read::<sqlx::Postgres>(&self.pool, TABLE, query).await?;
             let sample = |row: &sqlx::postgres::PgRow| {

@@ -93,7 +93,7 @@ impl LegacyTable {
     pub async fn find(&self, key: &str) -> Result<Option<LegacyRow>, StoreError> {
         within(self.settings.call_timeout, async {
             let sql = self.statements().await?;
-            let query = || self.bound(self.query(&sql.find).bind(key.to_owned()), sql.zone.as_deref());
+            let query = || bound(self.query(&sql.find).bind(key.to_owned()), sql.zone.as_deref());
             let rows = work::read::<sqlx::Postgres>(&self.pool, TABLE, query).await?;
             // Two rows with one key: nobody knows which the application takes.
             match rows.as_slice() {
@@ -153,16 +153,16 @@ impl LegacyTable {
     fn query(&self, sql: &Arc<str>) -> Query<'static, sqlx::Postgres, PgArguments> {
         sqlx::query(AssertSqlSafe(Arc::clone(sql))).persistent(self.settings.prepared_statements)
     }
+}
 
-    fn bound<'q>(
-        &self,
-        query: Query<'q, sqlx::Postgres, PgArguments>,
-        zone: Option<&str>,
-    ) -> Query<'q, sqlx::Postgres, PgArguments> {
-        match zone {
-            Some(zone) => query.bind(zone.to_owned()),
-            None => query,
-        }
+/// `query` with the zone behind the key, where the statement has a place for it.
+fn bound<'q>(
+    query: Query<'q, sqlx::Postgres, PgArguments>,
+    zone: Option<&str>,
+) -> Query<'q, sqlx::Postgres, PgArguments> {
+    match zone {
+        Some(zone) => query.bind(zone.to_owned()),
+        None => query,
     }
 }
 

@@ -1,0 +1,189 @@
+//! Whether a source can be read as it was configured: the table, and what its rows say.
+
+use super::SourceSettings;
+use super::facts;
+use super::facts::Row;
+use super::payload;
+use crate::clock::Clock;
+use crate::store::Expiry;
+use crate::store::Finding;
+use crate::store::LegacyTable;
+use crate::store::Sample;
+use crate::store::Severity;
+use crate::store::StoreError;
+use crate::store::Unit;
+use crate::store::Zone;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::error::Error;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// A quarter of an hour: zones differ by no less.
+const STEP: f64 = 900.0;
+
+/// What was found of one source.
+#[derive(Clone, Debug)]
+pub struct SourceReport {
+    /// Which.
+    pub name: String,
+    /// What was looked at, in the order in which it matters.
+    pub findings: Vec<Finding>,
+}
+
+impl SourceReport {
+    /// Whether nothing stands against it.
+    #[must_use]
+    pub fn works(&self) -> bool {
+        self.findings.iter().all(|finding| finding.severity != Severity::Fault)
+    }
+}
+
+/// Asks the application's database. Writes nothing; ends within half a minute or so.
+pub async fn check_source(settings: &SourceSettings, clock: Clock) -> SourceReport {
+    let findings = match look(settings, clock).await {
+        Ok(findings) => findings,
+        Err(error) => vec![Finding::fault(told(&error))],
+    };
+    SourceReport {
+        name: settings.name.clone(),
+        findings,
+    }
+}
+
+async fn look(settings: &SourceSettings, clock: Clock) -> Result<Vec<Finding>, StoreError> {
+    let now = clock.now().into();
+    let table = LegacyTable::new(settings.table.clone(), clock)?;
+    let mut findings = table.check().await?;
+    if findings.iter().any(|finding| finding.severity == Severity::Fault) {
+        return Ok(findings);
+    }
+    let samples = table.sample().await?;
+    findings.extend(rows(settings, &samples));
+    findings.extend(zone(settings, &samples, &table.zone().await?, now));
+    Ok(findings)
+}
+
+/// The error and its causes, without an address that might hold a password.
+fn told(error: &StoreError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// How many live rows can be read, and of how many the user resolves.
+fn rows(settings: &SourceSettings, samples: &[Sample]) -> Vec<Finding> {
+    let live: Vec<&Sample> = samples.iter().filter(|sample| !sample.left.is_zero()).collect();
+    if live.is_empty() {
+        let text = "there is no live row to look at: sign in to the application, and check once more";
+        return vec![Finding::warning(text)];
+    }
+    let (mut unread, mut resolved) = (None, 0_usize);
+    for sample in &live {
+        match read(settings, sample) {
+            Ok(Some(_)) => resolved += 1,
+            Ok(None) => {}
+            Err(error) => unread = Some(error),
+        }
+    }
+    let mut findings = Vec::new();
+    if let Some(error) = unread {
+        findings.push(Finding::fault(format!(
+            "a payload cannot be read: {error}. Are `preset`, `payload_format` and `secrets` the application's?"
+        )));
+    }
+    let text = format!("{resolved} of {} live rows name a user", live.len());
+    findings.push(match resolved {
+        0 => Finding::fault(format!(
+            "{text}: `user`, `require` or `refuse` do not fit, or nobody is signed in. Look at one row and name the place \
+             of the user's key"
+        )),
+        _ => Finding::fine(text),
+    });
+    findings
+}
+
+fn read(settings: &SourceSettings, sample: &Sample) -> Result<Option<String>, payload::PayloadError> {
+    let mapping = &settings.mapping;
+    let payload = match (&mapping.payload, &sample.payload) {
+        (Some((_, format)), Some(bytes)) => payload::decode(*format, bytes, &settings.secrets)?,
+        _ => Value::Null,
+    };
+    let row = Row {
+        columns: sample.columns.clone(),
+        payload,
+        ..Row::default()
+    };
+    Ok(facts::subject(mapping, &row))
+}
+
+/// Whether the clock that the column shows is that of the zone. Rows whose last write was a whole one say it themselves:
+/// their payload has the same moment in UTC.
+fn zone(settings: &SourceSettings, samples: &[Sample], zone: &str, now: OffsetDateTime) -> Option<Finding> {
+    let Expiry::At {
+        unit: Unit::Timestamp, ..
+    } = settings.mapping.expiry
+    else {
+        return None;
+    };
+    let mut votes: BTreeMap<i64, usize> = BTreeMap::new();
+    for sample in samples {
+        if let Some((wall, said)) = sample.wall.zip(said_end(settings, sample)) {
+            let ahead = wall - said;
+            if (0.0..1.0).contains(&ahead.rem_euclid(STEP)) {
+                *votes.entry(quarters(ahead)).or_default() += 1;
+            }
+        }
+    }
+    let (shown, count) = votes.into_iter().max_by_key(|(_, count)| *count)?;
+    // What the configured zone makes of the same rows.
+    let expected = samples.iter().find_map(|sample| {
+        let wall = sample.wall?;
+        let left = sample.left.as_secs_f64();
+        (left > 0.0).then(|| quarters(wall - seconds(now) - left + STEP / 2.0))
+    })?;
+    let minutes = shown * 15;
+    let offset = format!(
+        "{}{:02}:{:02}",
+        if minutes < 0 { '-' } else { '+' },
+        minutes.abs() / 60,
+        minutes.abs() % 60
+    );
+    if shown == expected {
+        return Some(Finding::fine(format!(
+            "{count} rows agree with the zone {zone} (UTC{offset})"
+        )));
+    }
+    let fix = match &settings.table.zone {
+        Zone::Session { .. } => {
+            "the role of store_url has another zone than the application's connections: write zone = \"…\" with the \
+             application's, as an IANA name"
+        }
+        _ => "write zone = \"…\" with the application's, as an IANA name",
+    };
+    Some(Finding::fault(format!(
+        "`zone` is {zone}, but {count} rows show a clock at UTC{offset}; sessions would end at the wrong time: {fix}"
+    )))
+}
+
+fn quarters(seconds: f64) -> i64 {
+    time::Duration::seconds_f64(seconds.div_euclid(STEP) * STEP).whole_minutes() / 15
+}
+
+/// The end that the payload itself says, in seconds since 1970.
+fn said_end(settings: &SourceSettings, sample: &Sample) -> Option<f64> {
+    let (_, format) = settings.mapping.payload.as_ref()?;
+    let payload = payload::decode(*format, sample.payload.as_ref()?, &settings.secrets).ok()?;
+    let text = payload.pointer("/cookie/expires")?.as_str()?;
+    let end = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    Some(seconds(end))
+}
+
+/// Since 1970.
+fn seconds(at: OffsetDateTime) -> f64 {
+    (at - OffsetDateTime::UNIX_EPOCH).as_seconds_f64()
+}
