@@ -10,6 +10,8 @@ use super::shape;
 use std::fmt::Write;
 
 const WIDTH: usize = 116;
+/// Lists of tables that most gateways do without.
+const OPTIONAL: &[&str] = &["source"];
 
 /// The text of `config/portcullis.toml`.
 #[must_use]
@@ -41,6 +43,7 @@ pub fn reference() -> String {
     for key in keys::root().keys {
         match key.kind {
             Kind::Table(table) => write_table(&mut out, table, &format!("[{}]", key.name)),
+            Kind::Tables(table) if OPTIONAL.contains(&key.name) => write_commented(&mut out, table, key.name),
             Kind::Tables(table) => write_table(&mut out, table, &format!("[[{}]]", key.name)),
             _ => {}
         }
@@ -59,6 +62,20 @@ fn write_table(out: &mut String, table: &Table, header: &str) {
     comment(out, table.says);
     let _ = writeln!(out, "{header}");
     write_keys(out, table);
+}
+
+/// The same with a # before every line.
+fn write_commented(out: &mut String, table: &Table, name: &str) {
+    let mut text = String::new();
+    write_table(&mut text, table, &format!("[[{name}]]"));
+    for line in text.lines() {
+        let mark = if line.is_empty() || line.starts_with('#') {
+            ""
+        } else {
+            "# "
+        };
+        let _ = writeln!(out, "{mark}{line}");
+    }
 }
 
 fn write_keys(out: &mut String, table: &Table) {

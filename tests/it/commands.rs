@@ -114,7 +114,7 @@ impl Said {
 fn wrong_usage_ends_with_2_and_says_what_is_right() {
     let folder = Folder::with(SMALL);
     folder.run_bare(&[], "").fails(2, &["Usage: portcullis"]);
-    folder.run_bare(&["source"], "").fails(2, &["unrecognized subcommand"]);
+    folder.run_bare(&["source"], "").fails(2, &["Usage: portcullis source"]);
     folder
         .run_bare(&["session", "import"], "")
         .fails(2, &["unrecognized subcommand"]);

@@ -115,9 +115,12 @@ fn unknown_keys_get_the_nearest_known_one() {
 fn features_that_come_later_are_refused_by_name() {
     assert_snapshot!(told_of_tables(&[
         "[portal]\nhost = \"login.example.com\"\npublic_url = \"https://a.example\"",
-        "max_auth_age = \"15m\"\nrate_limit = { per = \"user\" }\nsessions = [\"native\", \"crm\"]\nidentity = \"grafana\"",
+        "max_auth_age = \"15m\"\nrate_limit = { per = \"user\" }\nidentity = \"grafana\"",
         "[[upstream]]\nname = \"b\"\nservers = [\"https://b\", \"unix:/run/b\"]\nbalance = \"hash\"\nhash_by = \"session\"\nhealth = {}",
-        "[[source]]\nname = \"crm\"",
+        concat!(
+            "[[source]]\nname = \"crm\"\npreset = \"plain-table\"\nhosts = [\"crm.example.com\"]\n",
+            "store_url = \"postgres://reader@db/crm\"\ntouch = true\nend = true\nopen = true\ncreate_table = true"
+        ),
     ]));
 }
 

@@ -481,7 +481,13 @@ fn every_line_of_the_reference_that_is_commented_out_is_a_good_one() {
             continue;
         };
         let text: String = reference.lines().enumerate().fold(String::new(), |text, (at, line)| {
-            text + if at == index { key } else { line } + "\n"
+            let line = match line.strip_prefix("# [[") {
+                // The table that the line belongs to, where that is a comment too.
+                Some(header) if at < index => format!("[[{header}"),
+                _ if at == index => key.to_owned(),
+                _ => line.to_owned(),
+            };
+            text + &line + "\n"
         });
         let told = load_with(&text, &[])
             .err()
