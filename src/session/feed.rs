@@ -50,11 +50,9 @@ pub(super) enum Lost {
     Unsent(StoreError),
 }
 
-/// What was last told to the log.
+/// What is told to the log, each once until the feed is healthy again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
-    Nothing,
-    Seen,
+enum Word {
     Broken,
     Unheard,
     Unsent,
@@ -63,7 +61,7 @@ enum Told {
 pub(super) struct Follower<'a> {
     cache: &'a Cache,
     healthy: bool,
-    told: Told,
+    told: Vec<Word>,
     /// Attempts since the feed was healthy.
     attempts: u32,
 }
@@ -73,7 +71,7 @@ impl<'a> Follower<'a> {
         Self {
             cache,
             healthy: false,
-            told: Told::Nothing,
+            told: Vec::new(),
             attempts: 0,
         }
     }
@@ -154,7 +152,7 @@ impl<'a> Follower<'a> {
     fn seen(&mut self) {
         self.healthy = true;
         self.attempts = 0;
-        self.told = Told::Seen;
+        self.told.clear();
         self.cache.metrics.feed_healthy.set(1);
         tracing::info!("changes by other instances are seen as they happen");
     }
@@ -179,25 +177,26 @@ impl<'a> Follower<'a> {
         let (word, error): (_, Option<&dyn std::error::Error>) = match lost {
             // Said where the database is waited for.
             Lost::Broken(StoreError::NotReady) | Lost::Unsent(StoreError::NotReady) => return,
-            Lost::Broken(error) => (Told::Broken, Some(error)),
-            Lost::Unsent(error) => (Told::Unsent, Some(error)),
-            Lost::Unheard => (Told::Unheard, None),
+            Lost::Broken(StoreError::Pooled) | Lost::Unheard => (Word::Unheard, None),
+            Lost::Broken(error) => (Word::Broken, Some(error)),
+            Lost::Unsent(error) => (Word::Unsent, Some(error)),
         };
-        if std::mem::replace(&mut self.told, word) == word {
+        if self.told.contains(&word) {
             return;
         }
-        match lost {
-            Lost::Unheard => tracing::warn!(
+        self.told.push(word);
+        match word {
+            Word::Unheard => tracing::warn!(
                 "changes by other instances are not seen: the database accepts LISTEN, and its notifications do not \
                  arrive. Behind a pooler in transaction mode, give a direct connection to the same database as \
                  store.listen_url. Until then cached sessions are believed for a shorter time"
             ),
-            Lost::Unsent(_) => tracing::warn!(
+            Word::Unsent => tracing::warn!(
                 error,
                 "changes by other instances are not seen: no heartbeat can be sent; cached sessions are believed for a \
                  shorter time"
             ),
-            Lost::Broken(_) => tracing::warn!(
+            Word::Broken => tracing::warn!(
                 error,
                 "changes by other instances are not seen; cached sessions are believed for a shorter time"
             ),

@@ -43,6 +43,9 @@ pub enum StoreError {
     /// Nobody has checked its schema yet: [`super::Store::prepare`] has not succeeded.
     #[error("the database has not been made ready yet")]
     NotReady,
+    /// A pooler gives one connection to several clients in turn, so that what is told on it reaches anybody.
+    #[error("the database is reached through a pooler in transaction mode, which loses LISTEN")]
+    Pooled,
     /// Migrations are pending and `migrate = false`.
     #[error("{0} migrations are pending; run `portcullis migrate`")]
     Pending(usize),

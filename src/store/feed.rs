@@ -10,7 +10,7 @@ const PLAIN: usize = 52;
 
 /// What other processes changed, as it is told. A part of [`super::Store`].
 pub trait Feed: Send + Sync {
-    /// Listens, on a connection of its own; `None` where the engine tells nothing ([`super::Store::data_version`] does).
+    /// Listens, on a connection of its own. `Pooled` where that would be lost, as far as it can be found out; `None` where the engine tells nothing ([`super::Store::data_version`] does).
     /// What was committed before it returns may go untold, nothing after. Dropped, the subscription closes its connection
     /// without a farewell.
     fn listen(&self) -> Call<'_, Option<Box<dyn Subscription>>> {

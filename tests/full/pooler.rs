@@ -78,3 +78,25 @@ async fn with_a_direct_connection_the_feed_is_healthy_behind_a_pooler() {
     }
     assert!(!fleet.gateways[0].log().contains(NAMED));
 }
+
+/// More clients than the pooler has connections, and every look-up asks: none is answered by another's statement.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_a_pooler_nobody_who_is_signed_in_is_turned_away() {
+    let url = Postgres::shared().database();
+    let pooler = Pooler::to(Postgres::shared().port(), 3);
+    let store = format!("url = \"{}\"\nprepared_statements = false\n", pooler.url(&url));
+    let fleet = lane(url, &store);
+    let mut cookies = Vec::new();
+    for name in ["ada", "bob", "cyd", "dan", "eve", "fay"] {
+        cookies.push(signed_in(&fleet, name).await);
+    }
+    let use_it = async |cookie: &String| {
+        let mut client = fleet.client(0).await;
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(6) {
+            assert_eq!(status(&mut client, "/", cookie).await, 200);
+            fleet.sql("SELECT 1");
+        }
+    };
+    futures_util::future::join_all(cookies.iter().map(use_it)).await;
+}

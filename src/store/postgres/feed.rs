@@ -1,40 +1,58 @@
 use super::Postgres;
+use super::statements::quoted;
 use crate::store::Call;
 use crate::store::StoreError;
 use crate::store::feed::Feed;
 use crate::store::feed::FeedMessage;
 use crate::store::feed::Subscription;
 use crate::store::feed::channel;
-use crate::store::work;
 use crate::store::work::within;
+use sqlx::AssertSqlSafe;
 use sqlx::Connection;
+use sqlx::Executor;
+use sqlx::PgConnection;
+use sqlx::Row;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::postgres::PgListener;
 use sqlx::postgres::PgPoolOptions;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::runtime::Handle;
 
 const TABLE: &str = "feed";
+/// Attempts to catch a pooler in the act: whether it gives one server process to two clients depends on who else is
+/// served at that moment.
+const CATCHES: usize = 3;
+/// Most server processes that are remembered to be ended.
+const MOST_LEFT: usize = 16;
+
+/// Server processes that listen although nobody hears them: behind a connection that died without a word, or behind a
+/// pooler, where they would go on to tell other clients.
+pub(super) type Left = Arc<Mutex<Vec<Backend>>>;
+
+/// A server process: its id, and when it began, because ids come back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Backend {
+    id: i32,
+    began: String,
+}
 
 impl Feed for Postgres {
     fn listen(&self) -> Call<'_, Option<Box<dyn Subscription>>> {
         within(self.limit, async move {
             self.check_ready()?;
-            // The driver's listener would try a refused connection until its time is over, and knows one server only.
-            let found = self.direct.connect().await.map_err(StoreError::Unreachable)?;
-            drop(found.close().await);
-            let server = self.direct.current().ok_or(StoreError::TimedOut)?;
-            let listener = Listener::open(server, self.limit, &channel(&self.schema)).await?;
+            let listener = self.open_listener().await?;
             Ok(Some(Box::new(listener) as Box<dyn Subscription>))
         })
     }
 
     fn beat(&self) -> Call<'_, ()> {
         within(self.limit, async move {
-            self.check_ready()?;
             let query = || self.query(&self.sql.beat).bind(channel(&self.schema));
-            let sent = work::read::<sqlx::Postgres>(&self.beats, TABLE, query).await?;
+            let sent = self.read(&self.beats, TABLE, query).await?;
             if sent.is_empty() {
                 tracing::debug!("no heartbeat is sent: the server's queue of notifications is half full");
             }
@@ -43,14 +61,90 @@ impl Feed for Postgres {
     }
 }
 
+impl Postgres {
+    async fn open_listener(&self) -> Result<Listener, StoreError> {
+        // The driver's listener would try a refused connection until its time is over, and knows one server only.
+        let mut other = self.direct.connect().await.map_err(StoreError::Unreachable)?;
+        self.end_left(&mut other).await?;
+        let server = self.direct.current().ok_or(StoreError::TimedOut)?;
+        let mut listener = Listener::connect(server, self.limit, Arc::clone(&self.left)).await?;
+        for _ in 0..CATCHES {
+            if is_shared(&mut listener, &mut other).await? {
+                return Err(StoreError::Pooled);
+            }
+        }
+        drop(other.close().await);
+        listener.listen(&channel(&self.schema)).await?;
+        Ok(listener)
+    }
+
+    /// Ends what was left listening, but for those that serve somebody at this moment.
+    async fn end_left(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        let left = std::mem::take(&mut *lock(&self.left));
+        if left.is_empty() {
+            return Ok(());
+        }
+        let gone = self.end_backends(connection, &left).await;
+        let busy = |backend: &Backend| gone.as_ref().map_or(true, |busy| busy.contains(&backend.id));
+        lock(&self.left).extend(left.into_iter().filter(busy));
+        gone.map(drop).map_err(failed)
+    }
+
+    /// The ids of those that are still there.
+    async fn end_backends(&self, connection: &mut PgConnection, which: &[Backend]) -> Result<Vec<i32>, sqlx::Error> {
+        let ids: Vec<i32> = which.iter().map(|backend| backend.id).collect();
+        let began: Vec<String> = which.iter().map(|backend| backend.began.clone()).collect();
+        let mut work = connection.begin().await?;
+        let query = self.query(&self.sql.end_backends).bind(ids).bind(began);
+        let rows = query.fetch_all(&mut *work).await?;
+        work.commit().await?;
+        let mut left = Vec::new();
+        for row in &rows {
+            if !row.try_get::<bool, _>("ended")? {
+                left.push(row.try_get("id")?);
+            }
+        }
+        Ok(left)
+    }
+}
+
+/// Whether a pooler gives one server process to two clients. To be known before LISTEN: the process would keep it, and tell
+/// whoever is given it next, whose driver takes that for an error.
+async fn is_shared(listener: &mut Listener, other: &mut PgConnection) -> Result<bool, StoreError> {
+    let own = backend(listener.inner()?).await?;
+    other.execute("BEGIN").await.map_err(failed)?;
+    let held = backend(&mut *other).await?;
+    let shared = own == held || backend(listener.inner()?).await? != own;
+    other.execute("ROLLBACK").await.map_err(failed)?;
+    Ok(shared)
+}
+
+/// In the simple protocol, which poolers keep together.
+async fn backend<'c>(connection: impl Executor<'c, Database = sqlx::Postgres>) -> Result<i32, StoreError> {
+    let row = sqlx::raw_sql("SELECT pg_backend_pid() AS id")
+        .fetch_one(connection)
+        .await;
+    row.and_then(|row| row.try_get("id")).map_err(failed)
+}
+
+fn failed(error: sqlx::Error) -> StoreError {
+    StoreError::on(TABLE, error)
+}
+
+fn lock(left: &Left) -> std::sync::MutexGuard<'_, Vec<Backend>> {
+    left.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The driver's listener, which is to say nothing when it goes.
 struct Listener {
     inner: Option<PgListener>,
     nowhere: Handle,
+    backend: Option<Backend>,
+    left: Left,
 }
 
 impl Listener {
-    async fn open(options: &PgConnectOptions, limit: Duration, channel: &str) -> Result<Self, StoreError> {
+    async fn connect(options: &PgConnectOptions, limit: Duration, left: Left) -> Result<Self, StoreError> {
         let name = options.get_application_name().unwrap_or("portcullis");
         let options = options.clone().application_name(&format!("{name} feed"));
         // The driver's listener takes connections from the driver's pool only. This one has no tasks and dies with it.
@@ -60,37 +154,52 @@ impl Listener {
             .idle_timeout(None)
             .max_lifetime(None)
             .connect_lazy_with(options);
-        let failed = |error| StoreError::on(TABLE, error);
         let nowhere = ended_runtime().map_err(|error| failed(sqlx::Error::Io(error)))?;
-        let inner = PgListener::connect_with(&pool).await.map_err(failed)?;
-        let mut this = Self {
+        let mut inner = PgListener::connect_with(&pool).await.map_err(failed)?;
+        inner.ignore_pool_close_event(true);
+        // A new connection would have missed what the old one was told.
+        inner.eager_reconnect(false);
+        Ok(Self {
             inner: Some(inner),
             nowhere,
-        };
-        if let Some(inner) = &mut this.inner {
-            inner.ignore_pool_close_event(true);
-            // A new connection would have missed what the old one was told.
-            inner.eager_reconnect(false);
-            inner.listen(channel).await.map_err(failed)?;
-        }
-        Ok(this)
+            backend: None,
+            left,
+        })
+    }
+
+    fn inner(&mut self) -> Result<&mut PgListener, StoreError> {
+        let gone = || StoreError::Unreachable(sqlx::Error::PoolClosed);
+        self.inner.as_mut().ok_or_else(gone)
+    }
+
+    /// One transaction, so that it is known which server process listens wherever a pooler has it done.
+    async fn listen(&mut self, channel: &str) -> Result<(), StoreError> {
+        let sql = format!(
+            "LISTEN {}; SELECT pid AS id, extract(epoch FROM backend_start)::text AS began FROM pg_stat_activity \
+             WHERE pid = pg_backend_pid()",
+            quoted(channel)
+        );
+        let row = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_one(self.inner()?).await;
+        let row = row.map_err(failed)?;
+        self.backend = Some(Backend {
+            id: row.try_get("id").map_err(failed)?,
+            began: row.try_get("began").map_err(failed)?,
+        });
+        Ok(())
     }
 }
 
 impl Subscription for Listener {
     fn next(&mut self) -> Call<'_, FeedMessage> {
         Box::pin(async move {
-            let Some(inner) = &mut self.inner else {
-                return Err(StoreError::Unreachable(sqlx::Error::PoolClosed));
-            };
-            match inner.try_recv().await {
+            match self.inner()?.try_recv().await {
                 Ok(Some(notification)) => Ok(FeedMessage::parse(notification.payload())),
                 // Lost; asked once more, the driver would connect again and tell nobody what went by.
                 Ok(None) => {
                     let gone = std::io::Error::from(std::io::ErrorKind::ConnectionAborted);
                     Err(StoreError::Unreachable(sqlx::Error::Io(gone)))
                 }
-                Err(error) => Err(StoreError::on(TABLE, error)),
+                Err(error) => Err(failed(error)),
             }
         })
     }
@@ -98,6 +207,13 @@ impl Subscription for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
+        if let Some(backend) = self.backend.take() {
+            let mut left = lock(&self.left);
+            if left.len() >= MOST_LEFT {
+                left.remove(0);
+            }
+            left.push(backend);
+        }
         // The driver spawns a farewell, which on a connection that died without a word waits for as long as TCP does (a
         // quarter of an hour). Spawned on a runtime that has ended, it is dropped, and the connection is closed at once.
         let _ended = self.nowhere.enter();

@@ -31,6 +31,8 @@ fn failed(error: sqlx::Error) -> StoreError {
 /// What this program would apply.
 pub(super) async fn due(store: &Postgres) -> Result<Vec<&'static Migration>, StoreError> {
     let mut connection = store.direct.connect().await.map_err(StoreError::Unreachable)?;
+    // A transaction, because a pooler may have each statement done by another server process.
+    connection.execute("BEGIN").await.map_err(failed)?;
     let applied = applied(&mut connection, &store.schema).await?;
     // Nothing is lost when the connection does not end in order.
     drop(connection.close().await);

@@ -75,6 +75,7 @@ pub(super) struct Postgres {
     others: Arc<PgPool>,
     /// Heartbeats of the feed, which are to be late only when everything is.
     beats: Arc<PgPool>,
+    left: feed::Left,
     limit: Duration,
     named_statements: bool,
     /// Name of the lock under which users are added.
@@ -138,6 +139,7 @@ impl Postgres {
             lookups: connect::pool(&servers, lookups, clock.clone()),
             others: connect::pool(&servers, others, clock.clone()),
             beats: connect::pool(&servers, 1, clock),
+            left: feed::Left::default(),
             limit: settings.call_timeout,
             named_statements: settings.prepared_statements,
             names_lock: format!("portcullis users {schema}"),
@@ -161,7 +163,14 @@ impl Postgres {
         query: impl Fn() -> Query<'static, sqlx::Postgres, PgArguments>,
     ) -> Result<Vec<PgRow>, StoreError> {
         self.check_ready()?;
-        work::read::<sqlx::Postgres>(pool, table, query).await
+        if self.named_statements {
+            return work::read::<sqlx::Postgres>(pool, table, query).await;
+        }
+        // The driver describes a statement before it runs it, and without a transaction a pooler may have the two done by
+        // two server processes.
+        let mut work = Work::begin(pool, table, "BEGIN").await?;
+        let outcome = work.rows(table, query()).await;
+        work.settle(outcome).await
     }
 
     async fn begin(&self, table: &'static str) -> Result<Begun, StoreError> {

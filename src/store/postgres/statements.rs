@@ -201,6 +201,12 @@ statements! {
     list_instances: "SELECT id, started_at, last_seen, version, host, address, cookie, fingerprints, now() AS now
         FROM {schema}.instances ORDER BY started_at, id LIMIT 1000";
     forget_instance: "DELETE FROM {schema}.instances WHERE id = $1";
+    // Ended in the list of columns, behind a barrier: in a condition it would be tried on every process of the server. Those
+    // that serve somebody are left alone.
+    end_backends: "WITH ours AS MATERIALIZED (SELECT a.pid, a.state FROM pg_stat_activity a
+            JOIN unnest($1::int[], $2::text[]) AS left_over (pid, began)
+            ON left_over.pid = a.pid AND left_over.began = extract(epoch FROM a.backend_start)::text)
+        SELECT pid AS id, CASE WHEN state = 'idle' THEN pg_terminate_backend(pid) ELSE false END AS ended FROM ours";
     now: "SELECT clock_timestamp() AS now";
     count: "SELECT (SELECT count(*) FROM {schema}.users) AS users,
         (SELECT count(*) FROM {schema}.sessions WHERE expires_at > $1 AND ends_at > $1) AS sessions";

@@ -1,6 +1,8 @@
 use super::SOON;
 use crate::support::fleet::{Fleet, SEEN, status, until_status};
-use crate::support::gateway::pause;
+use crate::support::gateway::{PATIENCE, pause};
+use crate::support::path::Path;
+use crate::support::postgres::{Postgres, USER};
 use crate::support::upstream::Reply;
 use sqlx::postgres::PgListener;
 use std::time::{Duration, Instant};
@@ -115,4 +117,30 @@ async fn streams_live_on_when_the_feed_is_lost() {
         assert_eq!(socket.exactly(4).await, [0x82, 2, b'h', b'i']);
         pause();
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_died_without_a_word_is_replaced_and_its_server_process_ended() {
+    let server = Postgres::shared();
+    let url = server.database();
+    let path = Path::to(server.port());
+    let name = url.rsplit('/').next().unwrap();
+    let listen = format!("postgres://{USER}@127.0.0.1:{}/{name}", path.port());
+    let cache = "max_age = \"60s\"\nmax_age_without_feed = \"1s\"\n";
+    let store = format!("url = \"{url}\"\nlisten_url = \"{listen}\"\n");
+    let fleet = Fleet::over(url, &[store], cache, |_| Reply::text("hello"));
+    fleet.until_seen();
+    assert_eq!(listeners(&fleet), 1);
+    let first = fleet.sql(&format!(
+        "SELECT min(pid) FROM pg_stat_activity WHERE application_name = '{NAME}' AND datname = current_database()"
+    ));
+    path.forget();
+    fleet.until_metric(0, "portcullis_feed_healthy ", 0.0).await;
+    fleet.until_metric(0, "portcullis_feed_healthy ", 1.0).await;
+    let begun = Instant::now();
+    while fleet.sql(&format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {first}")) != "0" {
+        assert!(begun.elapsed() < PATIENCE, "it listens for ever");
+        pause();
+    }
+    assert_eq!(listeners(&fleet), 1);
 }

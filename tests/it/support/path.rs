@@ -31,6 +31,8 @@ struct Shared {
     /// Moves when everything that is open is cut.
     cuts: watch::Sender<u64>,
     made: AtomicUsize,
+    /// Connections made before this one are forgotten: nothing passes on them any more, not even their end.
+    forgotten: AtomicUsize,
     questions: AtomicUsize,
     sent: Mutex<Vec<u8>>,
 }
@@ -49,6 +51,7 @@ impl Path {
             mode: watch::Sender::new(Mode::Open),
             cuts: watch::Sender::new(0),
             made: AtomicUsize::new(0),
+            forgotten: AtomicUsize::new(0),
             questions: AtomicUsize::new(0),
             sent: Mutex::default(),
         });
@@ -86,6 +89,11 @@ impl Path {
         self.shared.cuts.send_modify(|cuts| *cuts += 1);
     }
 
+    /// Forgets everything that is open, as a firewall does: both sides believe that they are connected.
+    pub fn forget(&self) {
+        self.shared.forgotten.store(self.made(), Ordering::SeqCst);
+    }
+
     /// Connections made so far.
     pub fn made(&self) -> usize {
         self.shared.made.load(Ordering::SeqCst)
@@ -112,7 +120,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 async fn carry(client: TcpStream, shared: Arc<Shared>) {
     let mut cuts = shared.cuts.subscribe();
-    shared.made.fetch_add(1, Ordering::SeqCst);
+    let number = shared.made.fetch_add(1, Ordering::SeqCst);
     if *shared.mode.borrow() == Mode::Closed {
         return;
     }
@@ -125,7 +133,7 @@ async fn carry(client: TcpStream, shared: Arc<Shared>) {
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         let asked = Mutex::new(false);
-        let up = pump(from_client, to_server, &shared, |bytes| {
+        let up = pump(from_client, to_server, (&shared, number), |bytes| {
             let mut asked = lock(&asked);
             if !std::mem::replace(&mut *asked, true) {
                 shared.questions.fetch_add(1, Ordering::SeqCst);
@@ -135,7 +143,7 @@ async fn carry(client: TcpStream, shared: Arc<Shared>) {
                 sent.extend_from_slice(bytes);
             }
         });
-        let down = pump(from_server, to_client, &shared, |_| *lock(&asked) = false);
+        let down = pump(from_server, to_client, (&shared, number), |_| *lock(&asked) = false);
         // A peer that is gone is gone on both sides.
         tokio::select! {
             () = up => {}
@@ -151,13 +159,16 @@ async fn carry(client: TcpStream, shared: Arc<Shared>) {
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    shared: &Shared,
+    (shared, number): (&Shared, usize),
     mut saw: impl FnMut(&[u8]),
 ) {
     let mut mode = shared.mode.subscribe();
     let mut piece = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from.read(&mut piece).await {
         drop(mode.wait_for(|mode| *mode != Mode::Dark).await.map(|_| ()));
+        if number < shared.forgotten.load(Ordering::SeqCst) {
+            break;
+        }
         saw(&piece[..length]);
         if to.write_all(&piece[..length]).await.is_err() {
             return;
@@ -165,4 +176,7 @@ async fn pump(
     }
     // Nothing of an end either while it is dark.
     drop(mode.wait_for(|mode| *mode != Mode::Dark).await.map(|_| ()));
+    if number < shared.forgotten.load(Ordering::SeqCst) {
+        std::future::pending::<()>().await;
+    }
 }
