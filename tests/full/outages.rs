@@ -20,8 +20,12 @@ const USERS: usize = 60;
 const CALL: Duration = Duration::from_secs(2);
 const SLACK: Duration = Duration::from_secs(3);
 
-fn config(url: &str, app: &str) -> String {
-    let top = format!("[store]\nurl = \"{url}\"\n[session]\nsecrets = [\"{SECRET}\"]\n[log]\naccess = false\n");
+/// Answers are believed for `age`, whether changes are heard of or not.
+fn config(url: &str, age: &str, app: &str) -> String {
+    let top = format!(
+        "[store]\nurl = \"{url}\"\n[session]\nsecrets = [\"{SECRET}\"]\n[log]\naccess = false\n\
+         [cache]\ncapacity = 1000\nmax_age = \"{age}\"\nmax_age_without_feed = \"{age}\"\n"
+    );
     stage::config(&top, ROUTES, app)
 }
 
@@ -115,7 +119,7 @@ async fn outage(why: &str, long: Duration, breaks: impl AsyncFn(&Postgres, &str)
     let server = Postgres::private();
     let url = server.database();
     let app = Upstream::hello();
-    let gateway = Gateway::start(&config(&url, &app.url()));
+    let gateway = Gateway::start(&config(&url, "5s", &app.url()));
     let (live, ended) = people(&gateway, &url).await;
     let (seen, refused) = (Arc::new(Seen::default()), Arc::new(Seen::default()));
     let rows = server.sql(&url, "SELECT count(*) FROM portcullis.sessions");
@@ -235,10 +239,7 @@ async fn five_thousand_invented_cookies_a_second() {
     let url = server.database();
     let app = Upstream::hello();
     // Nobody needs to be asked for again who is known, unless a stranger has pushed them out.
-    let long = config(&url, &app.url()).replace(
-        "[log]",
-        "[cache]\ncapacity = 1000\nmax_age = \"10m\"\nmax_age_without_feed = \"10m\"\n[log]",
-    );
+    let long = config(&url, "10m", &app.url());
     let gateway = Gateway::start(&long);
     let (usher, forger) = (Usher::on(&url).await, Forger::new().await);
     let live = usher.sign_in_many(USERS).await;
