@@ -13,11 +13,14 @@ use super::stripes::Stripes;
 use crate::clock::Clock;
 use crate::model::Digest;
 use crate::model::UserState;
+use crate::store::BeatKey;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use futures_util::FutureExt;
 use prometheus_client::metrics::counter::Counter;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -77,6 +80,8 @@ pub(super) struct Cache {
     pub(super) activity: Activity,
     /// Where sessions are asked for that the store does not keep; `None` for those that it does.
     pub(super) lookups: Option<Arc<Lookups>>,
+    /// What heartbeats of the feed are sealed with; the first is ours.
+    beat_keys: Mutex<Arc<[BeatKey]>>,
     /// For how long an answer is believed.
     bounds: Bounds,
     /// Until when they count as seen, in microseconds; moved by the watch. Looked at on each hit, so that a watch that
@@ -111,6 +116,8 @@ pub(super) struct Rules {
     pub(super) activity: Activity,
     /// The application whose tables are asked in place of the store.
     pub(super) lookups: Option<Arc<Lookups>>,
+    /// What heartbeats of the feed are sealed with; the first is ours.
+    pub(super) beat_keys: Arc<[BeatKey]>,
 }
 
 /// Touches that may wait while the store is down, about 120 bytes each: as many as there are sessions to touch, within
@@ -150,6 +157,7 @@ impl Cache {
             activity: rules.activity,
             lookups: rules.lookups,
             touches: Touches::new(most_waiting(settings.capacity), &metrics),
+            beat_keys: Mutex::new(rules.beat_keys),
             bounds: Bounds::of(settings),
             trusted_until: AtomicU64::new(0),
             // Real time, only to give memory back: whether an entry is believed is judged on each hit.
@@ -170,6 +178,15 @@ impl Cache {
     pub(super) fn adopt(&self, settings: &CacheSettings) {
         self.bounds.seen.store(micros(settings.max_age), Relaxed);
         self.bounds.unseen.store(micros(settings.max_age_without_feed), Relaxed);
+    }
+
+    /// Heartbeats are sealed and known by these keys from here on.
+    pub(super) fn adopt_beat_keys(&self, keys: Arc<[BeatKey]>) {
+        *self.beat_keys.lock().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
+    pub(super) fn beat_keys(&self) -> Arc<[BeatKey]> {
+        Arc::clone(&self.beat_keys.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Changes by others count as seen until `until`, by [`Clock::elapsed`]; from then on the short bound holds.

@@ -12,12 +12,17 @@
 
 use super::cache::Cache;
 use super::load::GUARD;
+use super::token::derive;
 use super::watch::set_time;
-use crate::model::Timestamp;
+use crate::store::BeatKey;
 use crate::store::Call;
 use crate::store::FeedMessage;
+use crate::store::Heartbeat;
 use crate::store::StoreError;
 use crate::store::Subscription;
+use aws_lc_rs::hmac;
+use secrecy::SecretSlice;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long changes count as seen after a heartbeat that was heard was sent.
@@ -27,8 +32,23 @@ pub(super) const LEASE: Duration = Duration::from_secs(2);
 const QUIET: Duration = Duration::from_millis(500);
 /// Between two attempts to listen, at first and at most, less up to a half.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// How far ahead of the time a heartbeat may be: less than the short bound is longer than [`LEASE`]. One that is further
+/// ahead says that the database's clock was set, and nobody knows how late it is.
+const AHEAD: Duration = Duration::from_secs(1);
 /// Words that nobody understands make everything forgotten, but not more often than this.
 const UNKNOWN_APART: Duration = Duration::from_secs(1);
+/// Nor when it is told, again and again, that everything may have changed: answers to look-ups that take less can be
+/// believed in between.
+const EVERYTHING_APART: Duration = Duration::from_millis(50);
+
+/// What heartbeats are sealed with, for each of `secrets`: derived from them, since all gateways of a database share them.
+pub(super) fn keys(secrets: &[SecretSlice<u8>]) -> Arc<[BeatKey]> {
+    let one = |key: &hmac::Key| {
+        let bytes = hmac::sign(key, b"portcullis heartbeat");
+        BeatKey::new(bytes.as_ref().try_into().expect("HMAC-SHA-256 has 32 bytes"))
+    };
+    derive(secrets, "feed").iter().map(one).collect()
+}
 
 /// Follows the feed until it is dropped; returns where the engine has none.
 pub(super) async fn follow(cache: &Cache) {
@@ -48,6 +68,8 @@ pub(super) enum Lost {
     Unheard,
     /// No heartbeat could be sent.
     Unsent(StoreError),
+    /// The database's clock was set.
+    ClockSet,
 }
 
 /// What is told to the log, each once until the feed is healthy again.
@@ -56,6 +78,7 @@ enum Word {
     Broken,
     Unheard,
     Unsent,
+    ClockSet,
 }
 
 pub(super) struct Follower<'a> {
@@ -102,7 +125,8 @@ impl<'a> Follower<'a> {
                 cache.forget_all();
             }
             if sending.is_none() && pulse.beat(now) {
-                sending = Some(cache.store.beat());
+                let keys = cache.beat_keys();
+                sending = keys.first().cloned().map(|key| cache.store.beat(key));
             }
             let sent = async {
                 match &mut sending {
@@ -128,14 +152,27 @@ impl<'a> Follower<'a> {
         match message {
             FeedMessage::Sessions(digests) => digests.iter().for_each(|digest| self.cache.forget(digest)),
             FeedMessage::User(user) => self.cache.forget_user(user),
-            FeedMessage::Everything => self.cache.forget_all(),
+            FeedMessage::Everything => {
+                if pulse.everything(self.cache.time.elapsed()) {
+                    self.cache.forget_all();
+                }
+            }
             FeedMessage::Unknown => pulse.unknown(self.cache.time.elapsed()),
-            FeedMessage::Beat(sent) => self.hear_beat(sent, pulse),
+            FeedMessage::Beat(beat) => self.hear_beat(&beat, pulse),
         }
     }
 
-    fn hear_beat(&mut self, sent: Timestamp, pulse: &mut Pulse) {
+    fn hear_beat(&mut self, beat: &Heartbeat, pulse: &mut Pulse) {
+        // Any role of the database may say such words: to renew the lease where nothing else is told, or to hide how late
+        // everything is.
+        let Some(sent) = beat.sent(&self.cache.beat_keys()) else {
+            return;
+        };
         let moment = self.cache.time.moment();
+        if sent.since(moment.now) > AHEAD {
+            pulse.clock_set = true;
+            return;
+        }
         let lag = moment.now.since(sent);
         self.cache.metrics.feed_lag.set(lag.as_secs_f64());
         let Some(until) = pulse.heard(moment.elapsed.saturating_sub(lag), moment.elapsed) else {
@@ -180,6 +217,7 @@ impl<'a> Follower<'a> {
             Lost::Broken(StoreError::Pooled) | Lost::Unheard => (Word::Unheard, None),
             Lost::Broken(error) => (Word::Broken, Some(error)),
             Lost::Unsent(error) => (Word::Unsent, Some(error)),
+            Lost::ClockSet => (Word::ClockSet, None),
         };
         if self.told.contains(&word) {
             return;
@@ -191,6 +229,7 @@ impl<'a> Follower<'a> {
                  arrive. Behind a pooler in transaction mode, give a direct connection to the same database as \
                  store.listen_url. Until then cached sessions are believed for a shorter time"
             ),
+            Word::ClockSet => tracing::warn!("the database's clock was set; it is read anew"),
             Word::Unsent => tracing::warn!(
                 error,
                 "changes by other instances are not seen: no heartbeat can be sent; cached sessions are believed for a \
@@ -216,6 +255,10 @@ pub(super) struct Pulse {
     flush_at: Option<Duration>,
     /// When that may happen next.
     flush_from: Duration,
+    /// When it may happen next for what is known to concern everything.
+    everything_from: Duration,
+    /// Whether a heartbeat was heard from ahead of the time.
+    clock_set: bool,
 }
 
 impl Pulse {
@@ -227,6 +270,8 @@ impl Pulse {
             last: None,
             flush_at: None,
             flush_from: Duration::ZERO,
+            everything_from: Duration::ZERO,
+            clock_set: false,
         }
     }
 
@@ -260,6 +305,9 @@ impl Pulse {
     }
 
     pub(super) fn lost(&mut self, now: Duration) -> Option<Lost> {
+        if self.clock_set {
+            return Some(Lost::ClockSet);
+        }
         (now >= self.until).then(|| match self.last.take() {
             Some(Ok(())) => Lost::Unheard,
             Some(Err(error)) => Lost::Unsent(error),
@@ -271,12 +319,25 @@ impl Pulse {
         self.flush_at.get_or_insert(now.max(self.flush_from));
     }
 
+    /// Whether everything is to be forgotten at once, for a word that says so; else it will be soon.
+    pub(super) fn everything(&mut self, now: Duration) -> bool {
+        if now >= self.everything_from {
+            self.everything_from = now.saturating_add(EVERYTHING_APART);
+            self.flush_at = None;
+            return true;
+        }
+        let soon = self.everything_from;
+        self.flush_at = Some(self.flush_at.map_or(soon, |at| at.min(soon)));
+        false
+    }
+
     /// Whether everything is to be forgotten now.
     pub(super) fn flush(&mut self, now: Duration) -> bool {
         let due = self.flush_at.is_some_and(|at| now >= at);
         if due {
             self.flush_at = None;
             self.flush_from = now.saturating_add(UNKNOWN_APART);
+            self.everything_from = now.saturating_add(EVERYTHING_APART);
         }
         due
     }
@@ -304,6 +365,7 @@ mod tests {
     use super::super::testing::SHORT;
     use super::*;
     use crate::model::Digest;
+    use crate::model::Timestamp;
     use crate::model::UserId;
     use crate::session::Identified;
     use crate::session::Local;
@@ -349,9 +411,13 @@ mod tests {
             self.local.try_identify(&[self.value.as_bytes()]).is_some()
         }
 
+        fn beat_of(&self, sent: Timestamp) -> FeedMessage {
+            FeedMessage::Beat(self.bench.sessions.cache.beat_keys()[0].beat(sent))
+        }
+
         fn beat(&mut self, follower: &mut Follower<'_>) {
             let now = self.bench.sessions.now();
-            follower.hear(FeedMessage::Beat(now), &mut self.pulse);
+            follower.hear(self.beat_of(now), &mut self.pulse);
         }
     }
 
@@ -420,16 +486,53 @@ mod tests {
         let mut follower = Follower::new(&cache);
         let sent = this.bench.sessions.now();
         this.bench.clock.advance(LEASE);
-        follower.hear(FeedMessage::Beat(sent), &mut this.pulse);
+        follower.hear(this.beat_of(sent), &mut this.pulse);
         assert_eq!(cache.bound(this.bench.clock.elapsed()), SHORT);
         assert!(this.bench.metrics.text().contains("portcullis_feed_healthy 0"));
         assert!(this.bench.metrics.text().contains("portcullis_feed_lag_seconds 2"));
-        // One from the future lasts no longer than one of this moment.
-        let ahead = this.bench.sessions.now().plus(Duration::from_hours(1));
-        follower.hear(FeedMessage::Beat(ahead), &mut this.pulse);
+        // One from ahead, as far as it may be, lasts no longer than one of this moment.
+        let ahead = this.bench.sessions.now().plus(AHEAD);
+        follower.hear(this.beat_of(ahead), &mut this.pulse);
         assert_eq!(cache.bound(this.bench.clock.elapsed()), MAX_AGE);
         this.bench.clock.advance(LEASE);
         assert_eq!(cache.bound(this.bench.clock.elapsed()), SHORT);
+    }
+
+    #[tokio::test]
+    async fn a_heartbeat_of_a_stranger_is_none_and_one_of_another_secret_of_ours_is() {
+        let mut this = Followed::new().await;
+        let cache = std::sync::Arc::clone(&this.bench.sessions.cache);
+        let mut follower = Follower::new(&cache);
+        let now = this.bench.sessions.now();
+        let stranger = BeatKey::new([7; 32]);
+        for sent in [
+            now,
+            now.plus(LEASE),
+            Timestamp::from_micros(i64::MIN),
+            Timestamp::from_micros(i64::MAX),
+        ] {
+            follower.hear(FeedMessage::Beat(stranger.beat(sent)), &mut this.pulse);
+            assert_eq!(cache.bound(this.bench.clock.elapsed()), SHORT, "{sent:?}");
+            assert!(this.pulse.lost(this.bench.clock.elapsed()).is_none());
+        }
+        assert!(
+            this.pulse.beat(this.bench.clock.elapsed()),
+            "nobody is kept from sending one"
+        );
+        cache.adopt_beat_keys([cache.beat_keys()[0].clone(), stranger.clone()].into());
+        follower.hear(FeedMessage::Beat(stranger.beat(now)), &mut this.pulse);
+        assert_eq!(cache.bound(this.bench.clock.elapsed()), MAX_AGE);
+    }
+
+    #[tokio::test]
+    async fn a_heartbeat_from_far_ahead_says_that_the_clock_was_set_and_renews_nothing() {
+        let mut this = Followed::new().await;
+        let cache = std::sync::Arc::clone(&this.bench.sessions.cache);
+        let mut follower = Follower::new(&cache);
+        let ahead = this.bench.sessions.now().plus(AHEAD + STEP);
+        follower.hear(this.beat_of(ahead), &mut this.pulse);
+        assert_eq!(cache.bound(this.bench.clock.elapsed()), SHORT);
+        assert!(matches!(this.pulse.lost(Duration::ZERO), Some(Lost::ClockSet)));
     }
 
     #[test]
@@ -472,6 +575,23 @@ mod tests {
             }
         }
         assert_eq!(flushes, [0, 10, 20, 30]);
+    }
+
+    #[test]
+    fn a_flood_of_flushes_leaves_time_to_look_up_and_the_last_of_it_is_not_lost() {
+        let mut pulse = Pulse::new(Duration::ZERO);
+        let at = Duration::from_millis;
+        let mut flushes = Vec::new();
+        for now in 0..300 {
+            let told = now < 220 && pulse.everything(at(now));
+            if told || pulse.flush(at(now)) {
+                flushes.push(now);
+            }
+        }
+        assert_eq!(flushes, [0, 50, 100, 150, 200, 250]);
+        pulse.unknown(at(300));
+        assert!(!pulse.everything(at(270)), "not earlier for being told twice");
+        assert!(pulse.everything(at(301)), "nor later for words that nobody understood");
     }
 
     #[tokio::test]

@@ -268,6 +268,7 @@ impl Sessions {
             longest_grace,
             activity: Activity::new(&settings),
             lookups: None,
+            beat_keys: feed::keys(&settings.secrets),
         };
         let cache = Cache::new(store, &settings.cache, rules, clock, control, metrics);
         Arc::new(Self {
@@ -298,6 +299,7 @@ impl Sessions {
     pub fn take_over(&self) {
         self.cache.adopt(&self.settings.cache);
         self.cache.activity.adopt(&self.settings);
+        self.cache.adopt_beat_keys(feed::keys(&self.settings.secrets));
     }
 
     /// The cookie's rules.

@@ -2,11 +2,15 @@ use super::Call;
 use crate::model::Digest;
 use crate::model::Timestamp;
 use crate::model::UserId;
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest;
+use std::fmt;
 use uuid::Uuid;
 
 /// Most bytes of a schema's name that stand in its channel as they are; names of channels end after 63.
 const PLAIN: usize = 52;
+/// Bytes of a heartbeat's seal.
+const SEAL: usize = 16;
 
 /// What other processes changed, as it is told. A part of [`super::Store`].
 pub trait Feed: Send + Sync {
@@ -18,7 +22,8 @@ pub trait Feed: Send + Sync {
     }
     /// Sends a heartbeat to everybody who listens, by the way that changes are written and not by the one on which is
     /// listened: so what is heard says that changes would be.
-    fn beat(&self) -> Call<'_, ()> {
+    /// Any role of the database may tell anything, so it is sealed with `key`, by which gateways know each other's.
+    fn beat(&self, _key: BeatKey) -> Call<'_, ()> {
         Box::pin(std::future::ready(Ok(())))
     }
 }
@@ -40,8 +45,8 @@ pub enum FeedMessage {
     User(UserId),
     /// Anything may have changed.
     Everything,
-    /// Nothing changed: sent at this moment of the database's clock.
-    Beat(Timestamp),
+    /// Nothing changed. Anybody may have said it.
+    Beat(Heartbeat),
     /// Words of another version; anything may have changed.
     Unknown,
 }
@@ -61,13 +66,82 @@ impl FeedMessage {
         match kind {
             "s" => digests(rest).map(Self::Sessions),
             "u" => Uuid::try_parse(rest).ok().map(|id| Self::User(UserId(id))),
-            "h" => rest
-                .parse()
-                .ok()
-                .map(|micros| Self::Beat(Timestamp::from_micros(micros))),
+            "h" => heartbeat(rest).map(Self::Beat),
             _ => None,
         }
     }
+}
+
+/// A heartbeat as it was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    sent: Timestamp,
+    seal: [u8; SEAL],
+}
+
+impl Heartbeat {
+    /// When it was sent, by the database's clock; `None` where none of `keys` sealed it, so that no gateway of ours did.
+    #[must_use]
+    pub fn sent(&self, keys: &[BeatKey]) -> Option<Timestamp> {
+        let is_ours = |key: &BeatKey| verify_slices_are_equal(&key.seal(self.sent), &self.seal).is_ok();
+        keys.iter().any(is_ours).then_some(self.sent)
+    }
+}
+
+/// What heartbeats are sealed with: the same in all gateways that share a session secret, and known to nobody else.
+#[derive(Clone)]
+pub struct BeatKey([u8; 32]);
+
+impl BeatKey {
+    /// From secret bytes that serve for nothing else: the database sees them.
+    #[must_use]
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// A heartbeat of this moment.
+    #[must_use]
+    pub fn beat(&self, sent: Timestamp) -> Heartbeat {
+        Heartbeat {
+            sent,
+            seal: self.seal(sent),
+        }
+    }
+
+    pub(super) const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// As the statement `beat` makes it. Two rounds, since a single one could be lengthened by who does not know the key.
+    fn seal(&self, sent: Timestamp) -> [u8; SEAL] {
+        let round = |text: &[u8]| {
+            let mut context = digest::Context::new(&digest::SHA256);
+            context.update(&self.0);
+            context.update(text);
+            context.finish()
+        };
+        let whole = round(round(sent.as_micros().to_string().as_bytes()).as_ref());
+        let mut seal = [0; SEAL];
+        seal.copy_from_slice(&whole.as_ref()[..SEAL]);
+        seal
+    }
+}
+
+impl fmt::Debug for BeatKey {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("BeatKey(…)")
+    }
+}
+
+/// `<microseconds>:<seal in hex>`.
+fn heartbeat(text: &str) -> Option<Heartbeat> {
+    let (sent, seal) = text.split_once(':')?;
+    let mut heard = Heartbeat {
+        sent: Timestamp::from_micros(sent.parse().ok()?),
+        seal: [0; SEAL],
+    };
+    hex::decode_to_slice(seal, &mut heard.seal).ok()?;
+    Some(heard)
 }
 
 /// Digests in hex, one after the other; at least one.
@@ -94,14 +168,15 @@ mod tests {
     fn what_triggers_write_is_read_and_anything_else_is_unknown() {
         let one = Digest([0xab; 32]);
         let user = Uuid::from_u128(7);
+        let beat = BeatKey::new([7; 32]).beat(Timestamp::from_micros(1_769_860_800_000_000));
         for (payload, message) in [
             (format!("s:{}", "ab".repeat(32)), FeedMessage::Sessions(vec![one])),
             (format!("s:{}", "ab".repeat(96)), FeedMessage::Sessions(vec![one; 3])),
             (format!("u:{user}"), FeedMessage::User(UserId(user))),
             ("f".to_owned(), FeedMessage::Everything),
             (
-                "h:1769860800000000".to_owned(),
-                FeedMessage::Beat(Timestamp::from_micros(1_769_860_800_000_000)),
+                format!("h:1769860800000000:{}", hex::encode(beat.seal)),
+                FeedMessage::Beat(beat),
             ),
         ] {
             assert_eq!(FeedMessage::parse(&payload), message, "{payload}");
@@ -109,10 +184,25 @@ mod tests {
         let odd = format!("s:{}", "ab".repeat(31));
         let broken = format!("s:{}x", "ab".repeat(31));
         for payload in [
-            "", "f:", "F", "s", "s:", "u:", "u:7", "h:", "h:soon", "x:1", "s:ä", &odd, &broken,
+            "", "f:", "F", "s", "s:", "u:", "u:7", "h:", "h:soon", "h:7", "h:7:", "h:7:ab", "x:1", "s:ä", &odd, &broken,
         ] {
             assert_eq!(FeedMessage::parse(payload), FeedMessage::Unknown, "{payload}");
         }
+    }
+
+    #[test]
+    fn a_heartbeat_counts_by_the_keys_of_gateways_only_and_for_its_own_moment() {
+        let (ours, theirs) = (BeatKey::new([1; 32]), BeatKey::new([2; 32]));
+        let sent = Timestamp::from_micros(1_769_860_800_000_000);
+        let beat = ours.beat(sent);
+        assert_eq!(beat.sent(&[theirs.clone(), ours.clone()]), Some(sent));
+        assert_eq!(beat.sent(std::slice::from_ref(&theirs)), None);
+        let moved = Heartbeat {
+            sent: sent.plus(std::time::Duration::from_micros(1)),
+            ..beat
+        };
+        assert_eq!(moved.sent(&[ours.clone(), theirs]), None);
+        assert_eq!(format!("{ours:?}"), "BeatKey(…)");
     }
 
     #[test]

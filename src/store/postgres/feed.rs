@@ -1,5 +1,6 @@
 use super::Postgres;
 use super::statements::quoted;
+use crate::store::BeatKey;
 use crate::store::Call;
 use crate::store::StoreError;
 use crate::store::feed::Feed;
@@ -49,9 +50,12 @@ impl Feed for Postgres {
         })
     }
 
-    fn beat(&self) -> Call<'_, ()> {
+    fn beat(&self, key: BeatKey) -> Call<'_, ()> {
         within(self.limit, async move {
-            let query = || self.query(&self.sql.beat).bind(channel(&self.schema));
+            let query = || {
+                let query = self.query(&self.sql.beat).bind(channel(&self.schema));
+                query.bind(key.as_bytes().as_slice())
+            };
             let sent = self.read(&self.beats, TABLE, query).await?;
             if sent.is_empty() {
                 tracing::debug!("no heartbeat is sent: the server's queue of notifications is half full");

@@ -189,8 +189,10 @@ statements! {
         AND ($3::timestamptz IS NULL OR expires_at > $3) RETURNING 1 AS taken";
     has_pass: "SELECT 1 AS good FROM {schema}.admin_passes WHERE digest = $1 AND kind = $2 AND expires_at > $3";
     forget_passes: "DELETE FROM {schema}.admin_passes WHERE expires_at <= $1";
-    // Nothing while the queue fills up: see migration 5.
-    beat: "SELECT pg_notify($1, 'h:' || (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) AS sent
+    // Nothing while the queue fills up: see migration 5. The seal is what `BeatKey` makes, cut to 16 bytes.
+    beat: "SELECT pg_notify($1, 'h:' || moment || ':' ||
+            left(encode(sha256($2 || sha256($2 || convert_to(moment, 'UTF8'))), 'hex'), 32)) AS sent
+        FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint::text AS moment OFFSET 0) AS told
         WHERE pg_notification_queue_usage() < 0.5";
     write_instance: "INSERT INTO {schema}.instances (started_at, last_seen, id, version, host, address, cookie, fingerprints)
         VALUES (now(), now(), $1, $2, $3, $4, $5, $6)

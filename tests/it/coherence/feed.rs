@@ -95,6 +95,45 @@ async fn words_that_nobody_understands_make_everything_forgotten_now_and_then() 
     );
 }
 
+/// Any role of the database may send notifications.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_forged_words_signs_nobody_out_and_keeps_no_heartbeat_back() {
+    let fleet = Fleet::start(1);
+    let mut client = fleet.client(0).await;
+    let cookie = fleet.sign_in("ada", &[]).await;
+    let mut ears = PgListener::connect(&fleet.url).await.unwrap();
+    ears.listen("portcullis_portcullis").await.unwrap();
+    let url = fleet.url.clone();
+    let flood = std::thread::spawn(move || {
+        let words = "DO $$ BEGIN FOR n IN 1..20000 LOOP
+            PERFORM pg_notify('portcullis_portcullis', 'f');
+            PERFORM pg_notify('portcullis_portcullis', 'h:' || (extract(epoch FROM clock_timestamp()) * 1000000)::bigint);
+            PERFORM pg_notify('portcullis_portcullis', 'h:' || (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+                || ':' || repeat('0', 32));
+            COMMIT; END LOOP; END $$";
+        crate::support::postgres::Postgres::shared().sql(&url, words);
+    });
+    let mut answered = 0_u32;
+    while !flood.is_finished() {
+        assert_eq!(status(&mut client, "/", &cookie).await, 200, "after {answered}");
+        answered += 1;
+    }
+    flood.join().unwrap();
+    assert!(answered > 10, "{answered}");
+    let mut beats = 0_u32;
+    while beats < 2 {
+        let heard = tokio::time::timeout(SOON, ears.recv())
+            .await
+            .expect("heartbeats go on")
+            .unwrap();
+        let payload = heard.payload();
+        beats += u32::from(payload.starts_with("h:") && payload.len() > 40 && !payload.ends_with("00000000"));
+    }
+    fleet.until_metric(0, "portcullis_feed_healthy ", 1.0).await;
+    let log = fleet.gateways[0].log();
+    assert!(!log.contains("changes by other instances are not seen"), "{log}");
+}
+
 #[tokio::test]
 async fn streams_live_on_when_the_feed_is_lost() {
     let fleet = Fleet::with(1, |request| match request.target().as_str() {

@@ -3,7 +3,7 @@
 use crate::support::postgres::Postgres;
 use crate::support::store::{Opened, add, event, on_postgres, postgres_settings, session, user};
 use portcullis::model::{Digest, EventKind, User, UserId};
-use portcullis::store::{FeedMessage, Place, Settings, Subscription, SweepScope, Touch, Touched, Which};
+use portcullis::store::{BeatKey, FeedMessage, Place, Settings, Subscription, SweepScope, Touch, Touched, Which};
 use secrecy::ExposeSecret;
 use std::collections::HashSet;
 use std::time::Duration;
@@ -45,11 +45,15 @@ impl Listener {
 
     /// All that was told so far: up to a heartbeat that is sent now.
     async fn told(&mut self) -> Vec<FeedMessage> {
-        self.opened.store.beat().await.unwrap();
+        let key = BeatKey::new([7; 32]);
+        self.opened.store.beat(key.clone()).await.unwrap();
         let mut told = Vec::new();
         loop {
             let message = tokio::time::timeout(PATIENCE, self.ears.next()).await.unwrap().unwrap();
-            if let FeedMessage::Beat(sent) = message {
+            if let FeedMessage::Beat(beat) = message {
+                let sent = beat
+                    .sent(std::slice::from_ref(&key))
+                    .expect("sealed as the gateway seals");
                 let now = self.opened.store.now().await.unwrap();
                 assert!(now.since(sent) < PATIENCE && now >= sent, "{sent:?}");
                 return told;
