@@ -5,7 +5,6 @@ use super::cache::Cache;
 use super::cache::TRIES;
 use super::load::Landing;
 use super::load::Loaded;
-use super::load::unavailable;
 use crate::model::Digest;
 use crate::store::Found;
 use std::collections::HashMap;
@@ -14,9 +13,13 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 /// Sessions asked for in one statement: about two milliseconds of the server's time.
 const TOGETHER: usize = 500;
+/// Who waits longer than this for their turn hears that the store could not be asked: it answers, but so slowly that those
+/// behind would wait for one deadline after the other.
+const TURN: Duration = Duration::from_secs(2);
 
 /// Those who wait to be asked for together. Bounded by the number of all look-ups under way.
 #[derive(Default)]
@@ -81,9 +84,14 @@ impl Cache {
                 attending.0 = None;
                 return;
             }
+            let late = self.time.elapsed().saturating_sub(TURN);
+            let (landings, tired): (Vec<_>, Vec<_>) =
+                landings.into_iter().partition(|landing| landing.asked_at >= late);
+            for landing in tired {
+                landing.land(Loaded::Unavailable);
+            }
             let digests: Vec<Digest> = landings.iter().map(|landing| landing.digest).collect();
-            let loaded = self.load_together(&digests).await;
-            let silent = loaded.iter().all(unavailable);
+            let (loaded, silent) = self.load_together(&digests).await;
             for (landing, loaded) in landings.into_iter().zip(loaded) {
                 self.keep(landing.digest, &loaded).await;
                 landing.land(loaded);
@@ -97,8 +105,10 @@ impl Cache {
         }
     }
 
-    /// One answer for each of `digests`, in their order.
-    async fn load_together(&self, digests: &[Digest]) -> Vec<Loaded> {
+    /// One answer for each of `digests`, in their order, and whether the store was silent. Sessions that change faster than
+    /// they are read bring no answer either, which says nothing of the others.
+    async fn load_together(&self, digests: &[Digest]) -> (Vec<Loaded>, bool) {
+        let mut silent = false;
         let mut loaded = vec![Loaded::Unavailable; digests.len()];
         let mut guesses = vec![None; digests.len()];
         let mut open: Vec<usize> = Vec::with_capacity(digests.len());
@@ -124,6 +134,7 @@ impl Cache {
                 Ok(found) => found.into_iter().map(|one| (one.session.digest, one)).collect(),
                 Err(error) => {
                     self.failed(&error);
+                    silent = true;
                     break;
                 }
             };
@@ -141,6 +152,54 @@ impl Cache {
             }
             open = again;
         }
-        loaded
+        (loaded, silent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Bench;
+    use super::*;
+
+    #[tokio::test]
+    async fn one_whose_session_never_holds_still_takes_no_answer_from_the_others() {
+        let bench = Bench::new();
+        let cache = Arc::clone(&bench.sessions.cache);
+        bench.store.is_late(true);
+        let alone: Vec<_> = (0..32).map(|count| cache.ask(&Digest([count; 32]))).collect();
+        let (restless, other) = (Digest([100; 32]), Digest([101; 32]));
+        let first = cache.ask(&restless);
+        let mut batches = bench.store.batches.subscribe();
+        drop(batches.wait_for(|begun| *begun == 1).await.unwrap());
+        let second = cache.ask(&other);
+        let moving = Arc::downgrade(&cache);
+        let changes = move || moving.upgrade().into_iter().for_each(|cache| cache.forget(&restless));
+        *bench.store.answering.lock().unwrap() = Some(Box::new(changes));
+        bench.store.is_late(false);
+        assert!(matches!(first.outcome().await, Loaded::Unavailable));
+        assert!(matches!(second.outcome().await, Loaded::Absent(_)), "the store answers");
+        for asked in alone {
+            assert!(matches!(asked.outcome().await, Loaded::Absent(_)));
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_one_slow_statement_after_the_other() {
+        let bench = Bench::new();
+        let cache = Arc::clone(&bench.sessions.cache);
+        bench.store.is_late(true);
+        let alone: Vec<_> = (0..32).map(|count| cache.ask(&Digest([count; 32]))).collect();
+        let first = cache.ask(&Digest([100; 32]));
+        let mut batches = bench.store.batches.subscribe();
+        drop(batches.wait_for(|begun| *begun == 1).await.unwrap());
+        let (waits, soon) = (Digest([101; 32]), Digest([102; 32]));
+        let waits = cache.ask(&waits);
+        bench.clock.advance(TURN + Duration::from_millis(1));
+        let soon = cache.ask(&soon);
+        bench.store.is_late(false);
+        assert!(matches!(first.outcome().await, Loaded::Absent(_)));
+        assert!(matches!(waits.outcome().await, Loaded::Unavailable));
+        assert!(matches!(soon.outcome().await, Loaded::Absent(_)));
+        drop(alone);
     }
 }

@@ -40,10 +40,6 @@ pub(super) enum Loaded {
     Unavailable,
 }
 
-pub(super) const fn unavailable(loaded: &Loaded) -> bool {
-    matches!(loaded, Loaded::Unavailable)
-}
-
 /// Questions under way, one for each session, whoever asks.
 pub(super) struct Flights {
     under_way: Mutex<HashMap<Digest, Asked>>,
@@ -101,6 +97,7 @@ impl Asked {
 pub(super) struct Landing {
     cache: Arc<Cache>,
     pub(super) digest: Digest,
+    pub(super) asked_at: Duration,
     sender: watch::Sender<Option<Loaded>>,
     /// Whether it is off the list.
     off: bool,
@@ -149,6 +146,7 @@ impl Cache {
         let landing = Landing {
             cache: Arc::clone(self),
             digest: *digest,
+            asked_at: self.time.elapsed(),
             sender,
             off: false,
         };

@@ -76,6 +76,8 @@ pub(super) struct FakeStore {
     pub(super) late: watch::Sender<bool>,
     /// While true, nothing can be asked; ends and opens are carried out all the same, unheard.
     pub(super) down: watch::Sender<bool>,
+    /// Called when a question for many is about to be answered.
+    pub(super) answering: Mutex<Option<Box<dyn Fn() + Send>>>,
     pub(super) version: AtomicI64,
     pub(super) clock: Mutex<Timestamp>,
 }
@@ -92,6 +94,7 @@ impl FakeStore {
             batches: watch::Sender::new(0),
             late: watch::Sender::new(false),
             down: watch::Sender::new(false),
+            answering: Mutex::default(),
             version: AtomicI64::new(1),
             clock: Mutex::new(START),
         }
@@ -163,6 +166,9 @@ impl Store for FakeStore {
             self.batches.send_modify(|begun| *begun += 1);
             let mut late = self.late.subscribe();
             drop(late.wait_for(|late| !late).await.unwrap());
+            if let Some(answering) = &*self.answering.lock().unwrap() {
+                answering();
+            }
             self.up()?;
             Ok(found)
         })
