@@ -7,6 +7,7 @@ use super::reload::Reloader;
 use crate::store::Place;
 use crate::telemetry::Chain;
 use anyhow::Context;
+use anyhow::anyhow;
 use anyhow::bail;
 use anyhow::ensure;
 use command_fds::CommandFdExt;
@@ -116,7 +117,12 @@ impl Reloader {
         tracing::info!("starting another process that takes over");
         let mut successor = program.start_with(sockets)?;
         let process = successor.id().context("it ended at once")?;
-        if let Err(error) = wait_until_it_serves(&mut successor, &ours).await {
+        let serves = tokio::select! {
+            serves = wait_until_it_serves(&mut successor, &ours) => serves,
+            // Whoever stops the gateway means both.
+            () = lifecycle.draining.cancelled() => Err(anyhow!("this process is stopping")),
+        };
+        if let Err(error) = serves {
             // It may have ended by itself.
             let _ = successor.kill().await;
             return Err(error);

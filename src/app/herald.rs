@@ -3,8 +3,12 @@
 use super::doorman::Cores;
 use crate::lifecycle::Lifecycle;
 use sd_notify::NotifyState;
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
 /// How it is when all is well.
@@ -27,9 +31,46 @@ pub(super) enum Word {
     HandedTo(u32),
 }
 
-/// Tells it. The socket may have to be waited for, so that is left to a thread for such work.
+/// How long a service manager may take to be told.
+const HEARS_WITHIN: Duration = Duration::from_secs(1);
+/// Threads that wait for one that does not listen; more words than these are not told.
+const MOST_WAITING: usize = 8;
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+/// Tells it. Who does not listen (its socket's queue is full) keeps a thread of its own waiting and nothing else: not the
+/// start, no reload, and not the end of the process, which waits for the runtime's threads.
 pub(super) async fn tell(word: Word) {
-    let told = tokio::task::spawn_blocking(move || match word {
+    if let Err(error) = say(word).await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the service manager could not be told"
+        );
+    }
+}
+
+async fn say(word: Word) -> io::Result<()> {
+    let late = || io::Error::from(io::ErrorKind::TimedOut);
+    if WAITING.fetch_add(1, Ordering::Relaxed) >= MOST_WAITING {
+        WAITING.fetch_sub(1, Ordering::Relaxed);
+        return Err(late());
+    }
+    let (said, heard) = oneshot::channel();
+    let thread = move || {
+        let outcome = notify(&word);
+        WAITING.fetch_sub(1, Ordering::Relaxed);
+        // Whoever asked may have stopped waiting.
+        let _ = said.send(outcome);
+    };
+    if let Err(error) = std::thread::Builder::new().name("notify".to_owned()).spawn(thread) {
+        WAITING.fetch_sub(1, Ordering::Relaxed);
+        return Err(error);
+    }
+    let heard = tokio::time::timeout(HEARS_WITHIN, heard).await;
+    heard.map_err(|_| late())?.map_err(|_| late())?
+}
+
+fn notify(word: &Word) -> io::Result<()> {
+    match *word {
         Word::Ready(how) => sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(how)]),
         Word::Status(how) => sd_notify::notify(&[NotifyState::Status(how)]),
         Word::Reloading => {
@@ -47,12 +88,6 @@ pub(super) async fn tell(word: Word) {
         ]),
         Word::Alive => sd_notify::notify(&[NotifyState::Watchdog]),
         Word::HandedTo(process) => sd_notify::notify(&[NotifyState::MainPid(process)]),
-    });
-    if let Ok(Err(error)) = told.await {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "the service manager could not be told"
-        );
     }
 }
 

@@ -31,6 +31,8 @@ impl Inherited {
         let mut inherited = Self::default();
         for index in 0..passed.len().min(MOST) {
             if let Ok(Some(predecessor)) = passed.take_unix_datagram(index) {
+                // A pair of a predecessor's; the service manager's have no other end.
+                predecessor.peer_addr().map_err(|error| unusable(index, error))?;
                 inherited.predecessor = Some(predecessor);
                 inherited.takes_over = true;
                 continue;

@@ -138,6 +138,30 @@ async fn a_new_process_that_does_not_come_to_serve_changes_nothing() {
 }
 
 #[tokio::test]
+async fn who_stops_the_gateway_while_another_is_starting_stops_both() {
+    let app = Upstream::hello();
+    let store = format!("[store]\nurl = \"{}\"", Postgres::shared().database());
+    let gateway = Gateway::start(&config(&app, &store));
+    // A database that accepts and never answers: the new process is still starting.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let store = format!(
+        "[store]\nurl = \"postgres://postgres@{}/none\"\ncall_timeout = \"30s\"",
+        silent.local_addr().unwrap()
+    );
+    std::fs::write(gateway.folder().join("portcullis.toml"), config(&app, &store)).unwrap();
+    gateway.signal("USR2");
+    let _asked = silent.accept().unwrap();
+    let mut started = Vec::new();
+    for task in std::fs::read_dir(format!("/proc/{}/task", gateway.pid())).unwrap() {
+        let children = std::fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default();
+        started.extend(children.split_whitespace().map(|pid| Stranger(pid.to_owned())));
+    }
+    assert_eq!(started.len(), 1, "the new process");
+    assert_eq!(gateway.terminate().status.code(), Some(0));
+    assert!(!started[0].ask("-0"), "the new process went on");
+}
+
+#[tokio::test]
 async fn a_sqlite_file_is_not_handed_over_and_the_log_says_what_to_do() {
     let app = Upstream::hello();
     let gateway = Gateway::start(&config(&app, ""));

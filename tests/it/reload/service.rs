@@ -90,6 +90,27 @@ async fn the_service_manager_hears_of_start_reload_and_stop() {
 }
 
 #[tokio::test]
+async fn a_service_manager_that_does_not_listen_holds_nothing_up() {
+    let manager = Manager::new();
+    let words = Words {
+        routes: OPEN,
+        ..Words::default()
+    };
+    let flood = UnixDatagram::unbound().unwrap();
+    flood.connect(manager.folder.path().join("notify")).unwrap();
+    flood.set_nonblocking(true).unwrap();
+    while flood.send(b"STATUS=not read").is_ok() {}
+    let gateway = manager.start(&text(&words, &manager.app), &[("WATCHDOG_USEC", "200000")]);
+    let mut client = Client::tls(gateway.address(0), HOST, &gateway.ca()).await;
+    assert_eq!(client.get(HOST, "/", &[]).await.status, 200);
+    for _ in 0..2 {
+        gateway.signal("HUP");
+        gateway.wait_for_log("the configuration was read anew and is in effect");
+    }
+    assert_eq!(gateway.terminate().status.code(), Some(0));
+}
+
+#[tokio::test]
 async fn the_watchdog_hears_twice_a_period_also_while_the_gateway_drains() {
     let manager = Manager::new();
     let config = text(&Words::default(), &manager.app).replace("drain_delay = \"0s\"", "drain_delay = \"1s\"");
@@ -167,4 +188,16 @@ async fn sockets_of_the_service_manager_are_taken_and_one_that_nobody_asks_for_i
         .unwrap_err();
     let stray = stray.local_addr().unwrap().to_string();
     assert!(refused.contains(&stray) && refused.contains("socket unit"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_datagram_socket_of_the_service_manager_is_no_gateway_to_take_over_from() {
+    let manager = Manager::new();
+    let config = text(&Words::default(), &manager.app);
+    let stray = OwnedFd::from(manager.socket.try_clone().unwrap());
+    // Only the descriptor counts; the helper passes it on as it is.
+    let refused = activated(&manager.folder, &config, &[&TcpListener::from(stray)])
+        .map(|_| ())
+        .unwrap_err();
+    assert!(refused.contains("number 0 is no listening TCP socket"), "{refused}");
 }
