@@ -75,6 +75,8 @@ impl Legacy {
                 longest_grace: Sessions::LONGEST_GRACE,
                 activity,
                 lookups: Some(Arc::clone(&lookups)),
+                // Its tables tell nothing, so it follows no feed.
+                beat_keys: Arc::default(),
             };
             let bounds = CacheSettings {
                 capacity: MOST,
