@@ -7,12 +7,18 @@ use crate::clock::Clock;
 use crate::session::SourceReport;
 use crate::session::SourceSettings;
 use crate::session::check_source;
+use crate::session::try_cookie;
 use crate::store::Finding;
 use crate::store::Severity;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
+use zeroize::Zeroizing;
+
+/// The most that is read for a cookie.
+const LONGEST_COOKIE: u64 = 8 * 1024;
 
 /// See the applications whose own sessions count here, and try whether they can be read
 #[derive(Subcommand, Debug)]
@@ -43,6 +49,9 @@ pub(super) struct List {
 pub(super) struct Check {
     /// Its name; all of them without one
     name: Option<String>,
+    /// Read a session cookie of the application from standard input, and say whose it is or why it is nobody's
+    #[arg(long, requires = "name")]
+    cookie_stdin: bool,
     #[command(flatten)]
     which: Which,
 }
@@ -99,10 +108,14 @@ async fn check(options: Check) -> Result<()> {
             )));
         }
     }
+    let cookie = options.cookie_stdin.then(given_cookie).transpose()?;
     let mut works = true;
     let mut reports = Vec::new();
     for source in sources {
-        let report = check_source(&source, Clock::system()).await;
+        let mut report = check_source(&source, Clock::system()).await;
+        if let Some(cookie) = &cookie {
+            report.findings.push(try_cookie(&source, cookie, Clock::system()).await);
+        }
         works &= report.works();
         reports.push(report);
     }
@@ -122,6 +135,15 @@ async fn check(options: Check) -> Result<()> {
     } else {
         bail!("not every source can be read as it is configured")
     }
+}
+
+/// The first line; who has it is signed in.
+fn given_cookie() -> Result<Zeroizing<String>> {
+    let mut line = Zeroizing::new(String::new());
+    BufReader::new(std::io::stdin().lock().take(LONGEST_COOKIE))
+        .read_line(&mut line)
+        .context("cannot read the cookie from standard input")?;
+    Ok(line)
 }
 
 fn facts(report: &SourceReport) -> serde_json::Value {

@@ -67,7 +67,7 @@ pub use record::{DataError, MOST_DATA};
 pub use secret::{SecretError, load_or_make_secret};
 pub use source::{
     Condition, Derive, Encoding, Hash, MOST_PAYLOAD, Mapping, PayloadError, PayloadFormat, Place, PlaceError, Preset,
-    Secrets, SourceReport, SourceSettings, Step, Touching, UsersMapping, check_source, principal,
+    Secrets, SourceReport, SourceSettings, Step, Touching, UsersMapping, check_source, principal, try_cookie,
 };
 pub use sweep::{SweepSettings, Swept, sweep_store};
 

@@ -52,7 +52,6 @@ pub async fn check_source(settings: &SourceSettings, clock: Clock) -> SourceRepo
 }
 
 async fn look(settings: &SourceSettings, clock: Clock) -> Result<Vec<Finding>, StoreError> {
-    let now = clock.now().into();
     let table = LegacyTable::new(settings.table.clone(), clock)?;
     let mut findings = table.check().await?;
     if findings.iter().any(|finding| finding.severity == Severity::Fault) {
@@ -60,12 +59,12 @@ async fn look(settings: &SourceSettings, clock: Clock) -> Result<Vec<Finding>, S
     }
     let samples = table.sample().await?;
     findings.extend(rows(settings, &samples));
-    findings.extend(zone(settings, &samples, &table.zone().await?, now));
+    findings.extend(zone(settings, &samples, &table.zone().await?));
     Ok(findings)
 }
 
 /// The error and its causes, without an address that might hold a password.
-fn told(error: &StoreError) -> String {
+pub(super) fn told(error: &StoreError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -123,29 +122,26 @@ fn read(settings: &SourceSettings, sample: &Sample) -> Result<Option<String>, pa
 
 /// Whether the clock that the column shows is that of the zone. Rows whose last write was a whole one say it themselves:
 /// their payload has the same moment in UTC.
-fn zone(settings: &SourceSettings, samples: &[Sample], zone: &str, now: OffsetDateTime) -> Option<Finding> {
+fn zone(settings: &SourceSettings, samples: &[Sample], zone: &str) -> Option<Finding> {
     let Expiry::At {
         unit: Unit::Timestamp, ..
     } = settings.mapping.expiry
     else {
         return None;
     };
-    let mut votes: BTreeMap<i64, usize> = BTreeMap::new();
+    // Of each row: what its clock is ahead of UTC, and what the configured zone says that it is. A zone that is wrong may
+    // make every row look over, so those count as well.
+    let mut votes: BTreeMap<(i64, i64), usize> = BTreeMap::new();
     for sample in samples {
-        if let Some((wall, said)) = sample.wall.zip(said_end(settings, sample)) {
+        if let (Some(wall), Some(said), Some(expected)) = (sample.wall, said_end(settings, sample), sample.ahead) {
             let ahead = wall - said;
             if (0.0..1.0).contains(&ahead.rem_euclid(STEP)) {
-                *votes.entry(quarters(ahead)).or_default() += 1;
+                let expected = quarters(expected + STEP / 2.0);
+                *votes.entry((quarters(ahead), expected)).or_default() += 1;
             }
         }
     }
-    let (shown, count) = votes.into_iter().max_by_key(|(_, count)| *count)?;
-    // What the configured zone makes of the same rows.
-    let expected = samples.iter().find_map(|sample| {
-        let wall = sample.wall?;
-        let left = sample.left.as_secs_f64();
-        (left > 0.0).then(|| quarters(wall - seconds(now) - left + STEP / 2.0))
-    })?;
+    let ((shown, expected), count) = votes.into_iter().max_by_key(|(_, count)| *count)?;
     let minutes = shown * 15;
     let offset = format!(
         "{}{:02}:{:02}",

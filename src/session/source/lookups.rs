@@ -66,6 +66,10 @@ impl Lookups {
         })
     }
 
+    pub(super) fn table(&self) -> &LegacyTable {
+        &self.table
+    }
+
     pub(crate) fn name(&self) -> Arc<str> {
         Arc::clone(&self.name)
     }
@@ -104,7 +108,7 @@ impl Lookups {
     }
 
     /// Who is signed in by this row; `None` for nobody.
-    async fn user_of(&self, row: LegacyRow) -> Result<Option<User>, StoreError> {
+    pub(super) async fn user_of(&self, row: LegacyRow) -> Result<Option<User>, StoreError> {
         let mapping = &self.settings.mapping;
         let payload = match (&mapping.payload, &row.payload) {
             (Some((_, format)), Some(bytes)) => match payload::decode(*format, bytes, &self.settings.secrets) {
@@ -202,7 +206,7 @@ impl Lookups {
 }
 
 /// Compared in constant time: the column is a hash of a part of the cookie.
-fn holds_secret(key: &Key, row: &LegacyRow) -> bool {
+pub(super) fn holds_secret(key: &Key, row: &LegacyRow) -> bool {
     match (&key.verify, &row.verify) {
         (None, _) => true,
         (Some((_, expected)), Some(stored)) => verify_slices_are_equal(expected, stored).is_ok(),

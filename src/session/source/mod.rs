@@ -14,6 +14,7 @@ mod mapping;
 mod payload;
 mod preset;
 mod steps;
+mod trial;
 
 pub use check::{SourceReport, check_source};
 pub use facts::principal;
@@ -23,6 +24,7 @@ pub use mapping::{Condition, Mapping, Place, PlaceError, Touching, UsersMapping}
 pub use payload::{MOST_PAYLOAD, PayloadError, PayloadFormat};
 pub use preset::Preset;
 pub use steps::{Derive, Encoding, Hash, Step};
+pub use trial::try_cookie;
 
 use super::Digest;
 use crate::store::LegacySettings;

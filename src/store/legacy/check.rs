@@ -82,6 +82,8 @@ pub struct Sample {
     pub columns: Columns,
     /// What the clock of the moment's column shows, read as UTC, in seconds since 1970.
     pub wall: Option<f64>,
+    /// By how many seconds that clock is ahead of UTC, as configured.
+    pub ahead: Option<f64>,
     /// How long the row is still live.
     pub left: Duration,
 }
@@ -151,6 +153,7 @@ impl LegacyTable {
                     payload: row.try_get("payload")?,
                     columns: columns(row, "columns")?,
                     wall: row.try_get("wall")?,
+                    ahead: row.try_get("ahead")?,
                     left: left_of(row.try_get("left_seconds")?),
                 })
             };

@@ -155,6 +155,7 @@ pub(super) fn sample(
     };
     let text = format!(
         "SELECT {payload} AS payload, {columns} AS columns, {wall} AS wall, \
+         ({wall} - EXTRACT(EPOCH FROM {moment})::float8) AS ahead, \
          (EXTRACT(EPOCH FROM ({end} - clock_timestamp())))::float8 AS left_seconds \
          FROM {table} AS t LIMIT {rows}",
         payload = bytes(settings.payload.as_deref(), catalog)?,

@@ -1,0 +1,79 @@
+//! Why a cookie names nobody, told to an operator who has one in hand.
+
+use super::SourceSettings;
+use super::check::told;
+use super::lookups::Lookups;
+use super::lookups::holds_secret;
+use super::steps;
+use super::steps::Step;
+use crate::clock::Clock;
+use crate::store::Finding;
+use crate::store::StoreError;
+
+/// Tries a cookie of the application's, `name=value` or the value alone, and says whose it is or what stands against it.
+/// Writes nothing, and shows nothing of the cookie.
+pub async fn try_cookie(settings: &SourceSettings, cookie: &str, clock: Clock) -> Finding {
+    match look(settings, cookie.trim(), clock).await {
+        Ok(finding) => finding,
+        Err(error) => Finding::fault(told(&error)),
+    }
+}
+
+async fn look(settings: &SourceSettings, cookie: &str, clock: Clock) -> Result<Finding, StoreError> {
+    let now = clock.now().as_seconds();
+    let (name, value) = parts(settings, cookie);
+    let run = |steps: &[Step]| steps::run(steps, value.as_bytes(), name, &settings.secrets, now);
+    let all = &settings.mapping.steps;
+    let Some(key) = run(all) else {
+        let failing = (1..=all.len()).find(|many| run(&all[..*many]).is_none());
+        return Ok(Finding::fault(misfit(failing.map(|many| &all[many - 1]))));
+    };
+    let lookups = Lookups::new(settings.clone(), clock)?;
+    let row = lookups.table().find(&key.text).await?;
+    let Some(row) = row.filter(|row| holds_secret(&key, row)) else {
+        return Ok(Finding::fault(
+            "the cookie is the library's, and no row has its key: its session has ended, or `table`, `key` or `store_url` \
+             are another application's",
+        ));
+    };
+    if row.left.is_zero() {
+        return Ok(Finding::fault(
+            "the cookie's row is over: where the application still knows its user, `zone` or `lifetime` is wrong",
+        ));
+    }
+    Ok(match lookups.user_of(row).await? {
+        Some(user) => Finding::fine(format!("the cookie is that of {}", user.username)),
+        None => Finding::fault(
+            "the cookie's row names no user: nobody is signed in by it, or `user`, `require`, `refuse` or the users' table \
+             do not fit",
+        ),
+    })
+}
+
+/// The name under which a cookie came, and its value, which may have equals signs of its own.
+fn parts<'a>(settings: &'a SourceSettings, cookie: &'a str) -> (&'a str, &'a str) {
+    let names = &settings.mapping.cookies;
+    let split = |name: &'a String| Some((name.as_str(), cookie.strip_prefix(name.as_str())?.strip_prefix('=')?));
+    let alone = (names.first().map_or("", String::as_str), cookie);
+    names.iter().find_map(split).unwrap_or(alone)
+}
+
+/// What to do about a step that does not fit.
+fn misfit(step: Option<&Step>) -> String {
+    match step {
+        Some(Step::HmacVerify { .. } | Step::LaravelDecrypt | Step::RailsSigned(_)) => {
+            "the cookie is signed with none of `secrets`, or it has been changed: write what the application signs its \
+             cookies with, as secrets = [\"env:SESSION_SECRET\"], and the one before it while cookies of that one live"
+                .to_owned()
+        }
+        Some(Step::RequirePrefix(prefix)) => format!(
+            "the cookie does not begin with {prefix:?} as the library's do: are `preset` and `cookie` the application's, \
+             and is this its session cookie?"
+        ),
+        _ => {
+            "this is no cookie of the library's: are `preset` and `cookie` the application's, and is this its session \
+              cookie?"
+                .to_owned()
+        }
+    }
+}

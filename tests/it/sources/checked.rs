@@ -1,0 +1,101 @@
+use super::*;
+use crate::support::gateway::portcullis;
+use crate::support::stage::config;
+
+const ADA: &str = r#"{"cookie":{},"passport":{"user":42}}"#;
+
+/// `portcullis source check crm` with these lines of a source, and perhaps a cookie.
+fn check(source: &str, cookie: Option<&str>) -> (bool, String) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let text = config("", &format!("{ROUTES}\n{source}"), "http://127.0.0.1:1");
+    std::fs::write(folder.path().join("portcullis.toml"), text).expect("the configuration is written");
+    let mut arguments = vec!["source", "check", "crm", "--config", "portcullis.toml"];
+    arguments.extend(cookie.map(|_| "--cookie-stdin"));
+    let output = portcullis(folder.path(), &arguments, cookie.unwrap_or_default());
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.success(), said)
+}
+
+/// An application's database in a zone, and its source.
+fn database(zone: &str) -> (String, String) {
+    let server = Postgres::shared();
+    let url = server.database();
+    let name = url.rsplit('/').next().expect("a name");
+    server.sql(&url, TABLE);
+    server.sql(&url, &format!("ALTER DATABASE {name} SET timezone = '{zone}'"));
+    let source = source(&url, "");
+    (url, source)
+}
+
+/// Writes a row as the application does: its end in the zone of its connection, and in its document in UTC.
+fn row(url: &str, sid: &str, minutes: i32, sess: &str) {
+    let sql = format!(
+        "INSERT INTO session SELECT '{sid}', jsonb_set('{sess}'::jsonb, '{{cookie,expires}}', \
+         to_jsonb(to_char(e AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'))), to_timestamp(ceil(extract(epoch from e))) \
+         FROM (SELECT date_trunc('second', now() + interval '{minutes} minutes') AS e) AS ends"
+    );
+    Postgres::shared().sql(url, &sql);
+}
+
+#[test]
+fn a_zone_that_is_wrong_is_found_however_short_the_sessions_are() {
+    for (zone, offset) in [("America/New_York", "UTC-0"), ("Asia/Kolkata", "UTC+05:30")] {
+        let (url, source) = database(zone);
+        row(&url, "live", 30, ADA);
+        let (works, said) = check(&source, None);
+        assert!(works && said.contains(&format!("agree with the zone {zone}")), "{said}");
+        let (works, said) = check(&format!("{source}zone = \"utc\"\n"), None);
+        assert!(
+            !works && said.contains("`zone` is UTC, but 1 rows show a clock at"),
+            "{said}"
+        );
+        assert!(said.contains(offset), "{said}");
+    }
+}
+
+#[test]
+fn a_column_or_a_table_that_is_not_there_is_named_with_the_nearest_that_is() {
+    let (_, source) = database("Etc/UTC");
+    for (line, says) in [
+        (
+            "expiry = \"expires\"",
+            "has no column \"expires\"; did you mean \"expire\"?",
+        ),
+        ("table = \"elsewhere.session\"", "write table = \"public.session\""),
+    ] {
+        let (works, said) = check(&format!("{source}{line}\n"), None);
+        assert!(!works && said.contains(says), "{said}");
+    }
+}
+
+#[test]
+fn a_cookie_in_hand_is_told_whose_it_is_or_what_stands_against_it() {
+    let (url, source) = database("Asia/Kolkata");
+    row(&url, "live", 30, ADA);
+    row(&url, "over", -30, ADA);
+    row(&url, "anonymous", 30, r#"{"cookie":{}}"#);
+    let value = |sid: &str| signed(sid).split_once('=').expect("a pair").1.to_owned();
+    for cookie in [signed("live"), value("live"), format!("{}\r\n", signed("live"))] {
+        let (works, said) = check(&source, Some(&cookie));
+        assert!(works && said.contains("the cookie is that of crm:42"), "{said}");
+    }
+    let other = source.replace(SECRET, "another");
+    for (source, cookie, says) in [
+        (&source, signed("over"), "the cookie's row is over"),
+        (&source, signed("anonymous"), "the cookie's row names no user"),
+        (&source, signed("absent"), "no row has its key"),
+        (&other, signed("live"), "the cookie is signed with none of `secrets`"),
+        (
+            &source,
+            signed("live").replace("s%3A", ""),
+            "does not begin with \"s:\"",
+        ),
+    ] {
+        let (works, said) = check(source, Some(&cookie));
+        assert!(!works && said.contains(says), "{says}: {said}");
+        assert!(
+            !said.contains(cookie.split_once('=').expect("a pair").1),
+            "the cookie is shown: {said}"
+        );
+    }
+}
