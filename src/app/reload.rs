@@ -199,7 +199,7 @@ impl Reloader {
         let before = Arc::clone(&self.newest.borrow());
         let next = Arc::new(before.successor(&self.permanent, config, doors.https_port)?);
         level.adopt();
-        next.sessions.take_over();
+        next.sessions.take_over(next.config.proxy.longest_grace());
         // Rules before certificates: who comes by a new name finds its route.
         if !self.cores.adopt(&next.shared, TURN).await {
             tracing::warn!("a core has not taken up the new configuration yet");

@@ -2,6 +2,7 @@ use super::CacheSettings;
 use super::Entry;
 use super::activity::Activity;
 use super::activity::Touches;
+use super::keep::Keep;
 use super::load::Flights;
 use super::load::Loaded;
 use super::moment::DatabaseTime;
@@ -88,6 +89,7 @@ pub(super) struct Cache {
     /// stands still shortens the bound as well.
     trusted_until: AtomicU64,
     entries: moka::future::Cache<Digest, Arc<Entry>>,
+    keep: Keep,
     absents: moka::future::Cache<Digest, Absent>,
     hits: Counter,
 }
@@ -126,7 +128,7 @@ fn most_waiting(capacity: u64) -> usize {
     usize::try_from(capacity).unwrap_or(usize::MAX).clamp(1_000, 1_000_000)
 }
 
-fn micros(span: Duration) -> u64 {
+pub(super) fn micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
@@ -146,7 +148,7 @@ impl Cache {
         control: tokio::runtime::Handle,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let bound = settings.max_age.max(settings.max_age_without_feed);
+        let keep = Keep::new(settings, rules.longest_grace);
         Self {
             stripes: Stripes::new(),
             time: DatabaseTime::new(clock),
@@ -160,11 +162,11 @@ impl Cache {
             beat_keys: Mutex::new(rules.beat_keys),
             bounds: Bounds::of(settings),
             trusted_until: AtomicU64::new(0),
-            // Real time, only to give memory back: whether an entry is believed is judged on each hit.
             entries: moka::future::Cache::builder()
                 .max_capacity(settings.capacity)
-                .time_to_live(bound.saturating_add(rules.longest_grace).max(Duration::from_secs(1)))
+                .expire_after(keep.clone())
                 .build(),
+            keep,
             absents: moka::future::Cache::builder()
                 .max_capacity((settings.capacity / 10).clamp(100, 100_000))
                 .time_to_live(ABSENT_BOUND)
@@ -174,8 +176,10 @@ impl Cache {
         }
     }
 
-    /// Answers are believed as long as these settings say from here on, those at hand included.
-    pub(super) fn adopt(&self, settings: &CacheSettings) {
+    /// Answers are believed as long as these settings say from here on, those at hand included; the longest outage grace of
+    /// any route is `longest_grace`.
+    pub(super) fn adopt(&self, settings: &CacheSettings, longest_grace: Duration) {
+        self.keep.adopt(settings, longest_grace);
         self.bounds.seen.store(micros(settings.max_age), Relaxed);
         self.bounds.unseen.store(micros(settings.max_age_without_feed), Relaxed);
     }

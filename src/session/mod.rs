@@ -25,6 +25,7 @@ mod feed;
 mod figures;
 mod first;
 mod instances;
+mod keep;
 mod legacy;
 mod life;
 mod load;
@@ -295,9 +296,10 @@ impl Sessions {
         })
     }
 
-    /// Has what all share go by these settings: what activity does, and how long answers are believed.
-    pub fn take_over(&self) {
-        self.cache.adopt(&self.settings.cache);
+    /// Has what all share go by these settings: what activity does, and how long answers are believed, where the longest
+    /// outage grace of any route is `longest_grace`.
+    pub fn take_over(&self, longest_grace: Duration) {
+        self.cache.adopt(&self.settings.cache, longest_grace);
         self.cache.activity.adopt(&self.settings);
         self.cache.adopt_beat_keys(feed::keys(&self.settings.secrets));
     }

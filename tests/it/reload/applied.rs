@@ -1,5 +1,6 @@
 use super::{ROUTE, SECOND, SECRET, Site, TOKEN, Words, errors, eventually, text};
 use crate::support::client::Client;
+use crate::support::postgres::Postgres;
 use crate::support::stage::{HOST, PASSWORD, USER};
 use crate::support::upstream::Reply;
 use std::time::Duration;
@@ -183,4 +184,40 @@ async fn the_level_of_the_log_changes_at_once() {
     site.applied(&Words::default());
     site.gateway.wait_for_log("is in effect");
     assert_eq!(site.gateway.log().matches("is in effect").count(), lines + 1);
+}
+
+/// Which is when somebody thinks of it.
+#[tokio::test]
+async fn a_grace_that_is_given_in_the_middle_of_an_outage_helps_those_who_are_known() {
+    let postgres = Postgres::private();
+    let top = format!(
+        "[store]\nurl = \"{}\"\ncall_timeout = \"500ms\"\n[cache]\nmax_age = \"60s\"\nmax_age_without_feed = \"1s\"\n",
+        postgres.database()
+    );
+    let words = Words {
+        top: &top,
+        ..Words::default()
+    };
+    let (site, cookie) = Site::with(&words, |_| Reply::text("hello")).await;
+    let mut client = site.client().await;
+    assert_eq!(client.get(HOST, "/", &[&cookie]).await.status, 200);
+    postgres.kill();
+    eventually("an outage", async || {
+        client.get(HOST, "/", &[&cookie]).await.status == 503
+    })
+    .await;
+    let top = format!("{top}outage_grace = \"10m\"\n");
+    site.applied(&Words {
+        top: &top,
+        ..Words::default()
+    });
+    assert_eq!(client.get(HOST, "/", &[&cookie]).await.status, 200);
+    let stranger = site
+        .client()
+        .await
+        .get(HOST, "/", &["Cookie: __Host-portcullis=x"])
+        .await;
+    assert_eq!(stranger.status, 302, "an invented cookie is nobody's");
+    site.applied(&words);
+    assert_eq!(client.get(HOST, "/", &[&cookie]).await.status, 503);
 }
