@@ -58,6 +58,11 @@ pub(super) async fn run(options: Options) -> Result<()> {
             "the running gateway has another admin token than this configuration; send it SIGHUP, and it knows this one"
         );
     }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        bail!(
+            "the store is not answering, so the gateway could not let this command in; send it SIGHUP, which asks nobody"
+        );
+    }
     if !status.is_success() {
         let why = answer["error"].as_str().unwrap_or("the answer does not say why");
         bail!("nothing was applied: {why}");

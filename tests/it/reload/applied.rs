@@ -206,18 +206,51 @@ async fn a_grace_that_is_given_in_the_middle_of_an_outage_helps_those_who_are_kn
         client.get(HOST, "/", &[&cookie]).await.status == 503
     })
     .await;
-    let top = format!("{top}outage_grace = \"10m\"\n");
-    site.applied(&Words {
-        top: &top,
+    let graced = format!("{top}outage_grace = \"10m\"\n");
+    site.write(&Words {
+        top: &graced,
         ..Words::default()
     });
-    assert_eq!(client.get(HOST, "/", &[&cookie]).await.status, 200);
+    let output = site.reload();
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "whether the token is banned is asked of the store"
+    );
+    assert!(errors(&output).contains("SIGHUP"), "{}", errors(&output));
+    site.gateway.signal("HUP");
+    eventually("the grace", async || {
+        client.get(HOST, "/", &[&cookie]).await.status == 200
+    })
+    .await;
     let stranger = site
         .client()
         .await
         .get(HOST, "/", &["Cookie: __Host-portcullis=x"])
         .await;
     assert_eq!(stranger.status, 302, "an invented cookie is nobody's");
-    site.applied(&words);
-    assert_eq!(client.get(HOST, "/", &[&cookie]).await.status, 503);
+    site.write(&words);
+    site.gateway.signal("HUP");
+    eventually("no grace", async || {
+        client.get(HOST, "/", &[&cookie]).await.status == 503
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_request_id_is_given_twice() {
+    let one_core = Words {
+        top: "workers = 1\n",
+        ..Words::default()
+    };
+    let (site, cookie) = Site::with(&one_core, |_| Reply::text("hello")).await;
+    let mut client = site.client().await;
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        for _ in 0..10 {
+            let answer = client.get(HOST, "/.portcullis/me", &[&cookie]).await;
+            assert!(seen.insert(answer.value("x-request-id").unwrap().to_owned()));
+        }
+        site.applied(&one_core);
+    }
 }

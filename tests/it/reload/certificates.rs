@@ -4,6 +4,7 @@ use crate::support::stage::HOST;
 use crate::support::upstream::Upstream;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use std::path::Path;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// An authority of its own for each certificate: who trusts one sees which was shown.
 pub(super) fn make(folder: &Path, hosts: &[&str]) -> String {
@@ -64,4 +65,29 @@ async fn when_a_certificate_ends_is_told_anew_by_the_metric() {
     site.write_text(&with_files(&site.app));
     assert!(site.reload().status.success());
     eventually("another end", async || expiry().await != before).await;
+}
+
+#[tokio::test]
+async fn clients_resume_their_tls_sessions_where_the_certificates_stayed() {
+    let (site, _) = Site::start().await;
+    let config = crate::support::client::tls_config(&site.gateway.ca(), &[b"http/1.1"]);
+    let connect = async || {
+        let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::clone(&config));
+        let tcp = tokio::net::TcpStream::connect(site.gateway.address(0)).await.unwrap();
+        let name = rustls_pki_types::ServerName::try_from(HOST).unwrap();
+        let mut stream = connector.connect(name, tcp).await.unwrap();
+        // Tickets come with the first answer.
+        let request = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        stream.get_ref().1.handshake_kind()
+    };
+    assert_eq!(connect().await, Some(rustls::HandshakeKind::Full));
+    assert_eq!(connect().await, Some(rustls::HandshakeKind::Resumed));
+    site.applied(&Words {
+        top: "[limits]\nbody_bytes = \"1MiB\"\n",
+        ..Words::default()
+    });
+    assert_eq!(connect().await, Some(rustls::HandshakeKind::Resumed));
 }
