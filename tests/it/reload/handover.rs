@@ -92,6 +92,14 @@ async fn another_process_takes_over_and_nobody_is_refused_or_signed_out() {
             })
         })
         .collect();
+    // A balancer asks whether it is ready, whichever of the two answers.
+    let (admin, over) = (gateway.admin(), Arc::clone(&stop));
+    let balancer = tokio::spawn(async move {
+        while !over.load(Ordering::SeqCst) {
+            let answer = Client::plain(admin).await.get("localhost", "/readyz", &[]).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+    });
     let more = async |count: usize| {
         let wanted = answered.load(Ordering::SeqCst) + count;
         eventually("more answers", async || {
@@ -116,6 +124,7 @@ async fn another_process_takes_over_and_nobody_is_refused_or_signed_out() {
     for visitor in visitors {
         visitor.await.expect("every request was answered with 200");
     }
+    balancer.await.expect("it was ready throughout");
     assert!(successor.ask("-0"), "the new process serves");
     let mut admin = Client::plain(gateway.admin()).await;
     assert_eq!(admin.get("localhost", "/readyz", &[]).await.status, 200);
