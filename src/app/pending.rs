@@ -20,9 +20,20 @@ pub(super) fn objection(started: &Config, wanted: &Config) -> Option<&'static st
             "`data_dir` is another folder, with other secrets and certificates; nothing was applied: restart the gateway, or \
              put the old one back",
         )
+    } else if names_unknown_source(started, wanted) {
+        Some(
+            "a route accepts sessions of a [[source]] that the running gateway does not have yet, and could let nobody in; \
+             nothing was applied: restart it",
+        )
     } else {
         None
     }
+}
+
+fn names_unknown_source(started: &Config, wanted: &Config) -> bool {
+    let known = |name: &String| started.session.sources.iter().any(|source| source.name == *name);
+    let mut accepted = wanted.proxy.routes.iter().flat_map(|route| &route.sessions.sources);
+    !accepted.all(known)
 }
 
 /// Keys whose change waits for a restart, besides those of listeners.

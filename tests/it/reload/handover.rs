@@ -6,6 +6,7 @@ use crate::support::gateway::{Gateway, PATIENCE, pause};
 use crate::support::postgres::Postgres;
 use crate::support::stage::{HOST, PASSWORD, USER};
 use crate::support::upstream::Upstream;
+use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -61,6 +62,21 @@ fn successor(gateway: &Gateway) -> Stranger {
     Stranger(told["process"].to_string())
 }
 
+/// Comes on a new connection each time, twice on each that may be kept; every answer must be 200.
+async fn visit(address: SocketAddr, ca: String, cookie: String, stop: Arc<AtomicBool>, answered: Arc<AtomicUsize>) {
+    while !stop.load(Ordering::SeqCst) {
+        let mut client = Client::tls(address, HOST, &ca).await;
+        for _ in 0..2 {
+            let answer = client.get(HOST, "/", &[&cookie]).await;
+            assert_eq!(answer.status, 200);
+            answered.fetch_add(1, Ordering::SeqCst);
+            if answer.value("connection") == Some("close") {
+                break;
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_process_takes_over_and_nobody_is_refused_or_signed_out() {
     let app = Upstream::hello();
@@ -76,20 +92,8 @@ async fn another_process_takes_over_and_nobody_is_refused_or_signed_out() {
     let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let visitors: Vec<_> = (0..4)
         .map(|_| {
-            let (stop, answered, ca, cookie) = (Arc::clone(&stop), Arc::clone(&answered), ca.clone(), cookie.clone());
-            tokio::spawn(async move {
-                while !stop.load(Ordering::SeqCst) {
-                    let mut client = Client::tls(address, HOST, &ca).await;
-                    for _ in 0..2 {
-                        let answer = client.get(HOST, "/", &[&cookie]).await;
-                        assert_eq!(answer.status, 200);
-                        answered.fetch_add(1, Ordering::SeqCst);
-                        if answer.value("connection") == Some("close") {
-                            break;
-                        }
-                    }
-                }
-            })
+            let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
+            tokio::spawn(visit(address, ca.clone(), cookie.clone(), stop, answered))
         })
         .collect();
     // A balancer asks whether it is ready, whichever of the two answers.
