@@ -32,11 +32,12 @@ const config = {
   }],
 };
 
-// A request to the library, with the cookies of the answers before it.
+// A request to the library, with a browser's own line of cookies, or with those of the answers before it.
 async function ask(cookies, url, form) {
-  const headers = { cookie: [...cookies].map((pair) => pair.join("=")).join("; ") };
+  const cookie = typeof cookies === "string" ? cookies : [...cookies].map((pair) => pair.join("=")).join("; ");
+  const headers = { cookie };
   const answer = await Auth(new Request(url, { headers, ...(form && { method: "POST", body: new URLSearchParams(form) }) }), config);
-  for (const line of answer.headers.getSetCookie()) {
+  for (const line of typeof cookies === "string" ? [] : answer.headers.getSetCookie()) {
     const pair = line.split(";", 1)[0];
     cookies.set(pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1));
   }
@@ -69,7 +70,7 @@ app.post(["/logout", "/bye"], async (request, response) => {
 });
 
 app.get("/", async (request, response) => {
-  const found = await (await ask(cookiesOf(request), at("session"))).json();
+  const found = await (await ask(request.get("cookie") ?? "", at("session"))).json();
   response.json({ user: found?.user?.id ?? null, told: request.get("x-forwarded-user") ?? null });
 });
 

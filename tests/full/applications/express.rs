@@ -63,9 +63,9 @@ fn scene(zone: &str, (mut settings, source): Variant) -> Scene {
 }
 
 async fn in_every_zone(variant: Variant) {
-    let each = ZONES.map(async |zone| {
-        let scene = scene(zone, variant.clone());
-        plays_together(&scene).await;
+    let scenes = ZONES.map(|zone| (zone, scene(zone, variant.clone())));
+    let each = scenes.iter().map(async |(zone, scene)| {
+        plays_together(scene).await;
         // A row that was written whole, and not touched since, says its end itself.
         let fresh = scene.signed_in("user=43").await;
         let (works, said) = scene.check(&variant.1, Some(&fresh.cookie()));

@@ -16,11 +16,13 @@ const AUTH_JS: &str = "preset = \"authjs\"\nlogout_paths = [\"/bye\"]";
 
 #[tokio::test]
 async fn a_table_of_ones_own_is_read_in_every_zone() {
-    let each = ZONES.map(async |zone| {
+    let scenes = ZONES.map(|zone| {
         let data = Data::in_zone(zone);
         let app = Program::node("plain.mjs", &json!({ "database": data.url }));
-        let scene = Scene::new(data, app, PLAIN);
-        plays_together(&scene).await;
+        (zone, Scene::new(data, app, PLAIN))
+    });
+    let each = scenes.iter().map(async |(zone, scene)| {
+        plays_together(scene).await;
         drop(scene.signed_in("user=1").await);
         let (works, said) = scene.check(PLAIN, None);
         assert!(works && said.contains("live rows name a user"), "{zone}: {said}");
@@ -42,9 +44,10 @@ fn scene(file: &str, source: &str, origin: &str, lives: Option<Duration>) -> Sce
 }
 
 async fn plays_with_both_names(file: &str, source: &str) {
-    let with_name = async |origin: &str| {
-        let scene = scene(file, source, origin, None);
-        signs_in_and_out(&scene).await;
+    let [secure, plain] = ["https", "http"].map(|origin| scene(file, source, origin, None));
+    let briefly = scene(file, source, "https", Some(SHORT));
+    let with_name = async |scene: &Scene, origin: &str| {
+        signs_in_and_out(scene).await;
         let fresh = scene.signed_in("user=1").await;
         let secure = fresh.cookies.keys().any(|name| name.starts_with("__Secure-"));
         assert_eq!(secure, origin == "https", "{:?}", fresh.cookies.keys());
@@ -53,11 +56,8 @@ async fn plays_with_both_names(file: &str, source: &str) {
         let (works, said) = scene.check(source, Some(&format!("{name}={value}")));
         assert!(works && said.contains("the cookie is that of crm:"), "{said}");
     };
-    let short = async {
-        let scene = scene(file, source, "https", Some(SHORT));
-        ends_in_time(&scene, "user=1").await;
-    };
-    tokio::join!(with_name("https"), with_name("http"), short);
+    let short = ends_in_time(&briefly, "user=1");
+    tokio::join!(with_name(&secure, "https"), with_name(&plain, "http"), short);
 }
 
 #[tokio::test]
