@@ -14,6 +14,7 @@ use super::cache::Cache;
 use super::load::GUARD;
 use super::token::derive;
 use super::watch::set_time;
+use crate::store::Beat;
 use crate::store::BeatKey;
 use crate::store::Call;
 use crate::store::FeedMessage;
@@ -70,6 +71,10 @@ pub(super) enum Lost {
     Unsent(StoreError),
     /// The database's clock was set.
     ClockSet,
+    /// The triggers tell nothing, so no heartbeat was sent.
+    Untold,
+    /// There is no room for what they tell, so none was sent.
+    QueueFull,
 }
 
 /// What is told to the log, each once until the feed is healthy again.
@@ -79,6 +84,8 @@ enum Word {
     Unheard,
     Unsent,
     ClockSet,
+    Untold,
+    QueueFull,
 }
 
 pub(super) struct Follower<'a> {
@@ -115,7 +122,7 @@ impl<'a> Follower<'a> {
     pub(super) async fn listen(&mut self, subscription: &mut dyn Subscription) -> Lost {
         let cache = self.cache;
         let mut pulse = Pulse::new(cache.time.elapsed());
-        let mut sending: Option<Call<'_, ()>> = None;
+        let mut sending: Option<Call<'_, Beat>> = None;
         loop {
             let now = cache.time.elapsed();
             if let Some(lost) = pulse.lost(now) {
@@ -218,6 +225,8 @@ impl<'a> Follower<'a> {
             Lost::Broken(error) => (Word::Broken, Some(error)),
             Lost::Unsent(error) => (Word::Unsent, Some(error)),
             Lost::ClockSet => (Word::ClockSet, None),
+            Lost::Untold => (Word::Untold, None),
+            Lost::QueueFull => (Word::QueueFull, None),
         };
         if self.told.contains(&word) {
             return;
@@ -235,6 +244,15 @@ impl<'a> Follower<'a> {
                 "changes by other instances are not seen: no heartbeat can be sent; cached sessions are believed for a \
                  shorter time"
             ),
+            Word::Untold => tracing::warn!(
+                "changes by other instances are not seen: the triggers feed_deleted, feed_truncated and feed_updated of the \
+                 tables sessions and users are gone or switched off; switch them on (ALTER TABLE ... ENABLE TRIGGER ALL). \
+                 Until then cached sessions are believed for a shorter time"
+            ),
+            Word::QueueFull => tracing::warn!(
+                "changes by other instances are not seen: the database's queue of notifications is half full, because \
+                 somebody listens within a long transaction. Until then cached sessions are believed for a shorter time"
+            ),
             Word::Broken => tracing::warn!(
                 error,
                 "changes by other instances are not seen; cached sessions are believed for a shorter time"
@@ -250,7 +268,7 @@ pub(super) struct Pulse {
     /// When the next heartbeat is sent, if none is heard before.
     beat_at: Duration,
     /// What became of the last one that was sent since one was heard.
-    last: Option<Result<(), StoreError>>,
+    last: Option<Result<Beat, StoreError>>,
     /// When everything is to be forgotten for words that nobody understood.
     flush_at: Option<Duration>,
     /// When that may happen next.
@@ -297,9 +315,9 @@ impl Pulse {
         due
     }
 
-    pub(super) fn sent(&mut self, sent: Result<(), StoreError>) {
+    pub(super) fn sent(&mut self, sent: Result<Beat, StoreError>) {
         // One that went out is enough to know that it should have come back.
-        if !matches!(self.last, Some(Ok(()))) {
+        if !matches!(self.last, Some(Ok(Beat::Sent))) {
             self.last = Some(sent);
         }
     }
@@ -309,7 +327,9 @@ impl Pulse {
             return Some(Lost::ClockSet);
         }
         (now >= self.until).then(|| match self.last.take() {
-            Some(Ok(())) => Lost::Unheard,
+            Some(Ok(Beat::Sent)) => Lost::Unheard,
+            Some(Ok(Beat::Untold)) => Lost::Untold,
+            Some(Ok(Beat::QueueFull)) => Lost::QueueFull,
             Some(Err(error)) => Lost::Unsent(error),
             None => Lost::Unsent(StoreError::TimedOut),
         })
@@ -556,7 +576,9 @@ mod tests {
             pulse.lost(last + LEASE),
             Some(Lost::Unsent(StoreError::NotReady))
         ));
-        pulse.sent(Ok(()));
+        pulse.sent(Ok(Beat::Untold));
+        assert!(matches!(pulse.lost(last + LEASE), Some(Lost::Untold)));
+        pulse.sent(Ok(Beat::Sent));
         pulse.sent(Err(StoreError::TimedOut));
         assert!(matches!(pulse.lost(last + LEASE), Some(Lost::Unheard)), "one did");
     }

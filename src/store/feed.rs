@@ -23,9 +23,20 @@ pub trait Feed: Send + Sync {
     /// Sends a heartbeat to everybody who listens, by the way that changes are written and not by the one on which is
     /// listened: so what is heard says that changes would be.
     /// Any role of the database may tell anything, so it is sealed with `key`, by which gateways know each other's.
-    fn beat(&self, _key: BeatKey) -> Call<'_, ()> {
-        Box::pin(std::future::ready(Ok(())))
+    fn beat(&self, _key: BeatKey) -> Call<'_, Beat> {
+        Box::pin(std::future::ready(Ok(Beat::Sent)))
     }
+}
+
+/// What became of a heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beat {
+    /// It is on its way.
+    Sent,
+    /// Not sent: the triggers that tell of changes are gone or switched off.
+    Untold,
+    /// Not sent: the server's queue of notifications is half full, because somebody listens and does not read.
+    QueueFull,
 }
 
 /// Somebody who listens.

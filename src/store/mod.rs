@@ -30,7 +30,7 @@ mod touches;
 mod work;
 
 pub use error::StoreError;
-pub use feed::{BeatKey, Feed, FeedMessage, Heartbeat, Subscription};
+pub use feed::{Beat, BeatKey, Feed, FeedMessage, Heartbeat, Subscription};
 pub use instances::{Instance, Instances, SeenInstance, Signing};
 pub use legacy::{
     Columns, Expiry, Finding, LegacyRow, LegacySettings, LegacyTable, Lifetime, Sample, Severity, Unit, UserTable, Zone,

@@ -3,6 +3,7 @@ use super::statements::quoted;
 use crate::store::BeatKey;
 use crate::store::Call;
 use crate::store::StoreError;
+use crate::store::feed::Beat;
 use crate::store::feed::Feed;
 use crate::store::feed::FeedMessage;
 use crate::store::feed::Subscription;
@@ -50,17 +51,19 @@ impl Feed for Postgres {
         })
     }
 
-    fn beat(&self, key: BeatKey) -> Call<'_, ()> {
+    fn beat(&self, key: BeatKey) -> Call<'_, Beat> {
         within(self.limit, async move {
             let query = || {
                 let query = self.query(&self.sql.beat).bind(channel(&self.schema));
-                query.bind(key.as_bytes().as_slice())
+                query.bind(key.as_bytes().as_slice()).bind(self.schema.as_str())
             };
-            let sent = self.read(&self.beats, TABLE, query).await?;
-            if sent.is_empty() {
-                tracing::debug!("no heartbeat is sent: the server's queue of notifications is half full");
-            }
-            Ok(())
+            let rows = self.read(&self.beats, TABLE, query).await?;
+            let outcome = rows.first().map(|row| row.try_get::<String, _>("outcome")).transpose();
+            Ok(match outcome.map_err(failed)?.as_deref() {
+                Some("untold") => Beat::Untold,
+                Some("full") => Beat::QueueFull,
+                _ => Beat::Sent,
+            })
         })
     }
 }

@@ -183,3 +183,25 @@ async fn a_connection_that_died_without_a_word_is_replaced_and_its_server_proces
     }
     assert_eq!(listeners(&fleet), 1);
 }
+
+#[tokio::test]
+async fn triggers_that_are_switched_off_are_noticed_and_named() {
+    let fleet = Fleet::start(1);
+    for (off, on) in [
+        (
+            "ALTER TABLE sessions DISABLE TRIGGER ALL",
+            "ALTER TABLE sessions ENABLE TRIGGER ALL",
+        ),
+        (
+            "ALTER TABLE users DISABLE TRIGGER feed_updated",
+            "ALTER TABLE users ENABLE TRIGGER feed_updated",
+        ),
+    ] {
+        fleet.sql(off);
+        fleet.until_metric(0, "portcullis_feed_healthy ", 0.0).await;
+        fleet.sql(on);
+        fleet.until_metric(0, "portcullis_feed_healthy ", 1.0).await;
+    }
+    let log = fleet.gateways[0].log();
+    assert_eq!(log.matches("are gone or switched off").count(), 2, "{log}");
+}

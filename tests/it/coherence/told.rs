@@ -3,7 +3,7 @@
 use crate::support::postgres::Postgres;
 use crate::support::store::{Opened, add, event, on_postgres, postgres_settings, session, user};
 use portcullis::model::{Digest, EventKind, User, UserId};
-use portcullis::store::{BeatKey, FeedMessage, Place, Settings, Subscription, SweepScope, Touch, Touched, Which};
+use portcullis::store::{Beat, BeatKey, FeedMessage, Place, Settings, Subscription, SweepScope, Touch, Touched, Which};
 use secrecy::ExposeSecret;
 use std::collections::HashSet;
 use std::time::Duration;
@@ -46,7 +46,7 @@ impl Listener {
     /// All that was told so far: up to a heartbeat that is sent now.
     async fn told(&mut self) -> Vec<FeedMessage> {
         let key = BeatKey::new([7; 32]);
-        self.opened.store.beat(key.clone()).await.unwrap();
+        assert_eq!(self.opened.store.beat(key.clone()).await.unwrap(), Beat::Sent);
         let mut told = Vec::new();
         loop {
             let message = tokio::time::timeout(PATIENCE, self.ears.next()).await.unwrap().unwrap();
