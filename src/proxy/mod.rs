@@ -50,7 +50,8 @@ use crate::web::Arrival;
 use crate::web::Peer;
 use crate::web::Purpose;
 use crate::web::UpgradeHold;
-use crate::web::set_cookie_names;
+use crate::web::set_cookie_pairs;
+
 use body::Inbound;
 use bytes::Bytes;
 use ending::Bond;
@@ -275,7 +276,7 @@ impl WayBack {
         shared.firewall.clean_response(&mut parts.headers);
         crate::web::strike(&mut parts.headers, TRANSFER_ENCODING);
         if let Some(entry) = &self.entry {
-            let set = set_cookie_names(&parts.headers);
+            let set = set_cookie_pairs(&parts.headers);
             shared.around.sessions.heed(entry, self.logs_out, set);
         }
         if self.private {

@@ -129,15 +129,28 @@ impl Sessions {
         source.is_some_and(|source| source.settings.logout_paths.iter().any(|known| known == path))
     }
 
-    /// Heeds an application's answer to a request with one of its own sessions: after its log-out, or where it sets its
-    /// cookie anew, the row is asked for again. `set` are the names of the cookies that it sets. Nothing for one of ours.
-    pub fn heed<'a>(&self, entry: &Entry, logs_out: bool, mut set: impl Iterator<Item = &'a [u8]>) {
+    /// Heeds an application's answer to a request with one of its own sessions: after its log-out, or where it gives its
+    /// browser another session's cookie or none, the row is asked for again; the same cookie with a later end says nothing.
+    /// `set` are the cookies that it sets, name and value. Nothing for one of ours.
+    pub fn heed<'a>(&self, entry: &Entry, logs_out: bool, mut set: impl Iterator<Item = (&'a [u8], &'a [u8])>) {
         let Some(source) = entry.source.as_deref().and_then(|name| self.source(name)) else {
             return;
         };
-        let cookies = &source.settings.mapping.cookies;
-        if logs_out || set.any(|name| cookies.iter().any(|known| known.as_bytes() == name)) {
-            self.cache_of(entry).forget(&entry.session.digest);
+        let cache = self.cache_of(entry);
+        let is_theirs = |name: &[u8]| {
+            source
+                .settings
+                .mapping
+                .cookies
+                .iter()
+                .any(|known| known.as_bytes() == name)
+        };
+        let names_another = |pair: (&[u8], &[u8])| {
+            let named = source.settings.named(&[pair], cache.time.clock().now().as_seconds());
+            is_theirs(pair.0) && named.is_none_or(|(digest, _)| digest != entry.session.digest)
+        };
+        if logs_out || set.any(names_another) {
+            cache.forget(&entry.session.digest);
         }
     }
 }

@@ -46,14 +46,10 @@ pub fn cookie_pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])>
     lines.flat_map(|line| CookiePairs::new(line.as_bytes()))
 }
 
-/// The names of the cookies that an answer sets.
-pub fn set_cookie_names(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+/// The cookies that an answer sets: name and value, without attributes.
+pub fn set_cookie_pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
     let lines = headers.get_all(SET_COOKIE).into_iter();
-    lines.map(|line| {
-        let line = line.as_bytes();
-        let name = line.split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or(line);
-        name.trim_ascii()
-    })
+    lines.filter_map(|line| CookiePairs::new(line.as_bytes()).next())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ mod same_origin;
 
 pub use answer::{Answer, BoxError, Full, Problem, own_headers};
 pub use arrival::{Arrival, Fault, ListenerFacts, Peer, Purpose, Scheme, UpgradeHold};
-pub use cookies::{CookiePairs, cookie_pairs, cookie_values, set_cookie_names};
+pub use cookies::{CookiePairs, cookie_pairs, cookie_values, set_cookie_pairs};
 pub use exchange::{Answering, Desk, Exchange};
 pub use flow::Flow;
 pub use headers::{canonical_name, names_match, strike};

@@ -85,6 +85,25 @@ async fn a_new_cookie_from_the_application_makes_the_old_ones_row_asked_for_anew
 }
 
 #[tokio::test]
+async fn the_same_cookie_with_a_later_end_says_nothing_of_its_session() {
+    let rolling = format!("{}; Path=/; HttpOnly", signed("sid0"));
+    let scene = Scene::with("max_age = \"5m\"", move |_| {
+        Reply::text("hello").with("Set-Cookie", &rolling)
+    })
+    .await;
+    scene.row("sid0", ADA);
+    for _ in 0..3 {
+        assert_eq!(scene.told("/", &signed("sid0")).await.as_deref(), Some("crm:42"));
+    }
+    let mut client = crate::support::client::Client::plain(scene.stage.gateway.admin()).await;
+    let metrics = client.get("127.0.0.1", "/metrics", &[]).await.text();
+    assert!(
+        metrics.contains("lookups_total{source=\"crm\",result=\"found\"} 1\n"),
+        "{metrics}"
+    );
+}
+
+#[tokio::test]
 async fn an_end_is_read_in_the_zone_of_the_applications_own_connections() {
     for zone in ["Etc/UTC", "America/New_York", "Asia/Kolkata"] {
         let scene = Scene::with("max_age = \"0s\"", |_| Reply::text("hello")).await;
