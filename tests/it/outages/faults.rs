@@ -1,4 +1,5 @@
 use super::{SCRIPT, SLACK, assert_not_punished, config, get, hello, memory, metric, post, until};
+use crate::support::fleet::SEEN;
 use crate::support::gateway::Gateway;
 use crate::support::path::{Mode, Path};
 use crate::support::postgres::{Postgres, USER};
@@ -10,6 +11,8 @@ use std::time::{Duration, Instant};
 
 const LIVE: usize = 12;
 const CALL: Duration = Duration::from_millis(500);
+/// For how long what was ended may be believed where nothing is heard: the time that it takes to notice.
+const UNSEEN: Duration = Duration::from_secs(2);
 
 /// A gateway, its database, and people who are signed in.
 struct Scene {
@@ -33,6 +36,7 @@ impl Scene {
         let url = server.database();
         let app = hello();
         let gateway = Gateway::start(&config(&reached(&url), "500ms", "100ms", &app.url()));
+        gateway.wait_for_log(SEEN);
         let usher = Usher::on(&url).await;
         let live = usher.sign_in_many(LIVE).await;
         let memory = memory(&gateway);
@@ -101,7 +105,7 @@ impl Scene {
         self.end_two(why).await;
         let rows = self.sessions();
         breaks();
-        until(&self.gateway, &self.live[0], 503, why).await;
+        self.nobody_is_cached(why).await;
         self.everybody_asks(why).await;
         crate::bad_days::assert_nobody_is_punished(&self.gateway, &self.live[0], why).await;
         self.everybody_asks(why).await;
@@ -119,6 +123,22 @@ impl Scene {
         }
         assert_eq!(self.sessions(), rows, "{why}: no session was lost, and none came back");
         self.nothing_is_left(why).await;
+    }
+
+    /// Waits until no answer from before the outage is believed any more; what was ended, no longer than the stated bound.
+    async fn nobody_is_cached(&self, why: &str) {
+        let broke = Instant::now();
+        for cookie in self.ended.borrow().clone() {
+            while get(&self.gateway, "/", &[&cookie, SCRIPT]).await.status == 200 {
+                assert!(
+                    broke.elapsed() < UNSEEN + SLACK,
+                    "{why}: an ended session is let in for too long"
+                );
+                crate::support::gateway::pause();
+            }
+        }
+        let each = self.live.iter().map(|cookie| until(&self.gateway, cookie, 503, why));
+        futures_util::future::join_all(each).await;
     }
 
     /// What an outage gathered is gone.
@@ -309,6 +329,8 @@ async fn cached_sessions_go_on_until_their_bound_and_not_longer() {
     let url = server.database();
     let app = hello();
     let gateway = Gateway::start(&config(&url, "500ms", "3s", &app.url()));
+    // What was learnt before that is forgotten then.
+    gateway.wait_for_log(SEEN);
     let usher = Usher::on(&url).await;
     let (cookie, ended) = (usher.sign_in().await, usher.sign_in().await);
     assert_eq!(get(&gateway, "/", &[&ended]).await.status, 200);
@@ -349,6 +371,7 @@ async fn what_was_active_during_an_outage_is_written_after_it() {
     let app = hello();
     let top = config(&url, "500ms", "1m", &app.url()).replace("[session]\n", "[session]\ntouch_interval = \"1s\"\n");
     let gateway = Gateway::start(&top);
+    gateway.wait_for_log(SEEN);
     let usher = Usher::on(&url).await;
     let live = usher.sign_in_many(LIVE).await;
     for cookie in &live {
