@@ -128,7 +128,8 @@ impl Scene {
     /// Waits until no answer from before the outage is believed any more; what was ended, no longer than the stated bound.
     async fn nobody_is_cached(&self, why: &str) {
         let broke = Instant::now();
-        for cookie in self.ended.borrow().clone() {
+        let ended = self.ended.borrow().clone();
+        for cookie in ended {
             while get(&self.gateway, "/", &[&cookie, SCRIPT]).await.status == 200 {
                 assert!(
                     broke.elapsed() < UNSEEN + SLACK,
