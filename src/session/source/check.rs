@@ -1,9 +1,9 @@
 //! Whether a source can be read as it was configured: the table, and what its rows say.
 
+use super::PayloadError;
 use super::SourceSettings;
 use super::facts;
 use super::facts::Row;
-use super::payload;
 use crate::clock::Clock;
 use crate::store::Expiry;
 use crate::store::Finding;
@@ -13,9 +13,8 @@ use crate::store::Severity;
 use crate::store::StoreError;
 use crate::store::Unit;
 use crate::store::Zone;
-use serde_json::Value;
+use crate::telemetry::Chain;
 use std::collections::BTreeMap;
-use std::error::Error;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -43,7 +42,7 @@ impl SourceReport {
 pub async fn check_source(settings: &SourceSettings, clock: Clock) -> SourceReport {
     let findings = match look(settings, clock).await {
         Ok(findings) => findings,
-        Err(error) => vec![Finding::fault(told(&error))],
+        Err(error) => vec![Finding::fault(Chain(&error).to_string())],
     };
     SourceReport {
         name: settings.name.clone(),
@@ -61,17 +60,6 @@ async fn look(settings: &SourceSettings, clock: Clock) -> Result<Vec<Finding>, S
     findings.extend(rows(settings, &samples));
     findings.extend(zone(settings, &samples, &table.zone().await?));
     Ok(findings)
-}
-
-/// The error and its causes, without an address that might hold a password.
-pub(super) fn told(error: &StoreError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// How many live rows can be read, and of how many the user resolves.
@@ -106,12 +94,9 @@ fn rows(settings: &SourceSettings, samples: &[Sample]) -> Vec<Finding> {
     findings
 }
 
-fn read(settings: &SourceSettings, sample: &Sample) -> Result<Option<String>, payload::PayloadError> {
+fn read(settings: &SourceSettings, sample: &Sample) -> Result<Option<String>, PayloadError> {
     let mapping = &settings.mapping;
-    let payload = match (&mapping.payload, &sample.payload) {
-        (Some((_, format)), Some(bytes)) => payload::decode(*format, bytes, &settings.secrets)?,
-        _ => Value::Null,
-    };
+    let payload = settings.payload(sample.payload.as_deref())?;
     let row = Row {
         columns: sample.columns.clone(),
         payload,
@@ -172,8 +157,7 @@ fn quarters(seconds: f64) -> i64 {
 
 /// The end that the payload itself says, in seconds since 1970.
 fn said_end(settings: &SourceSettings, sample: &Sample) -> Option<f64> {
-    let (_, format) = settings.mapping.payload.as_ref()?;
-    let payload = payload::decode(*format, sample.payload.as_ref()?, &settings.secrets).ok()?;
+    let payload = settings.payload(sample.payload.as_deref()).ok()?;
     let text = payload.pointer("/cookie/expires")?.as_str()?;
     let end = OffsetDateTime::parse(text, &Rfc3339).ok()?;
     Some(seconds(end))

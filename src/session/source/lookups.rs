@@ -110,15 +110,12 @@ impl Lookups {
     /// Who is signed in by this row; `None` for nobody.
     pub(super) async fn user_of(&self, row: LegacyRow) -> Result<Option<User>, StoreError> {
         let mapping = &self.settings.mapping;
-        let payload = match (&mapping.payload, &row.payload) {
-            (Some((_, format)), Some(bytes)) => match payload::decode(*format, bytes, &self.settings.secrets) {
-                Ok(payload) => payload,
-                Err(error) => {
-                    self.could_not_read(error);
-                    return Ok(None);
-                }
-            },
-            _ => Value::Null,
+        let payload = match self.settings.payload(row.payload.as_deref()) {
+            Ok(payload) => payload,
+            Err(error) => {
+                self.could_not_read(error);
+                return Ok(None);
+            }
         };
         let mut row = Row {
             columns: row.columns,

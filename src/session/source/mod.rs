@@ -29,6 +29,7 @@ pub use trial::try_cookie;
 use super::Digest;
 use crate::store::LegacySettings;
 use aws_lc_rs::digest;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,6 +104,14 @@ impl SourceSettings {
         let (name, value) = self.choose(cookies)?;
         let key = steps::run(&self.mapping.steps, value, name, &self.secrets, now)?;
         Some((self.digest(&key), key))
+    }
+
+    /// What a row's payload says; null where the mapping reads none, or the row has none.
+    fn payload(&self, stored: Option<&[u8]>) -> Result<Value, PayloadError> {
+        match (&self.mapping.payload, stored) {
+            (Some((_, format)), Some(bytes)) => payload::decode(*format, bytes, &self.secrets),
+            _ => Ok(Value::Null),
+        }
     }
 
     /// By what the row is cached: never the cookie's text, of which there may be several for one row, and nothing that a

@@ -1,7 +1,6 @@
 //! Why a cookie names nobody, told to an operator who has one in hand.
 
 use super::SourceSettings;
-use super::check::told;
 use super::lookups::Lookups;
 use super::lookups::holds_secret;
 use super::steps;
@@ -9,13 +8,14 @@ use super::steps::Step;
 use crate::clock::Clock;
 use crate::store::Finding;
 use crate::store::StoreError;
+use crate::telemetry::Chain;
 
 /// Tries a cookie of the application's, `name=value` or the value alone, and says whose it is or what stands against it.
 /// Writes nothing, and shows nothing of the cookie.
 pub async fn try_cookie(settings: &SourceSettings, cookie: &str, clock: Clock) -> Finding {
     match look(settings, cookie.trim(), clock).await {
         Ok(finding) => finding,
-        Err(error) => Finding::fault(told(&error)),
+        Err(error) => Finding::fault(Chain(&error).to_string()),
     }
 }
 
