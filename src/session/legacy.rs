@@ -13,6 +13,7 @@ use super::cache::Rules;
 use super::source::Lookups;
 use super::source::SourceSettings;
 use crate::clock::Clock;
+use crate::model::Digest;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use std::sync::Arc;
@@ -51,6 +52,15 @@ pub enum Among {
     /// Live sessions of two users, at least one of them an application's: no session at all, and no cookie is to be
     /// cleared, because one of them is not ours.
     Twice,
+}
+
+/// What became of sessions that an application keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// The row changed or is gone whose key has this SHA-256: `sha256(convert_to(key::text, 'UTF8'))`.
+    Key(Digest),
+    /// Any row may have.
+    Everything,
 }
 
 /// One source with a cache of its own, so that an application's slow database is nobody else's affair.
@@ -96,6 +106,16 @@ impl Legacy {
         self.cache.as_ref().map(|(cache, _)| cache)
     }
 
+    /// The row is believed no longer, and its open streams are judged anew.
+    fn drop_row(&self, row: &Digest) {
+        let Some(cache) = self.cache() else { return };
+        // A secret makes the second half of what an answer is kept by; the counters look at the first.
+        cache.forget(row);
+        if self.settings.table.verify.is_some() {
+            cache.streams.doubt_all();
+        }
+    }
+
     /// The live session that these cookies name, as far as can be said; `None` where they name none.
     async fn find(&self, cookies: &[(&[u8], &[u8])], grace: Duration) -> Option<Answer> {
         let Some((cache, lookups)) = &self.cache else {
@@ -113,6 +133,16 @@ impl Legacy {
 impl Sessions {
     fn source(&self, name: &str) -> Option<&Legacy> {
         self.sources.iter().find(|source| source.settings.name == name)
+    }
+
+    /// Has what is remembered of a source's rows asked for anew, and closes the open streams of those that are gone. To be
+    /// called after the change was committed; nothing for a source that there is none of.
+    pub fn drop_of_source(&self, source: &str, which: Gone) {
+        let Some(source) = self.source(source) else { return };
+        match which {
+            Gone::Key(key) => source.drop_row(&source.settings.row(&key.0)),
+            Gone::Everything => source.cache().map_or((), |cache| cache.forget_all()),
+        }
     }
 
     /// The cache that `entry` came from.
@@ -196,5 +226,88 @@ impl Local {
             }
         }
         Among::One(live.map_or(ours, Identified::Live))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Settings;
+    use super::super::source::Preset;
+    use super::super::source::Secrets;
+    use super::super::testing::Bench;
+    use super::super::testing::FakeStore;
+    use super::super::testing::START;
+    use super::super::testing::entry;
+    use super::super::testing::settings;
+    use super::*;
+    use crate::store::LegacySettings;
+    use aws_lc_rs::digest;
+    use std::collections::BTreeMap;
+
+    fn source(name: &str) -> SourceSettings {
+        let mapping = Preset::PlainTable.mapping();
+        SourceSettings {
+            name: name.to_owned(),
+            hosts: vec!["app.example.test".to_owned()],
+            secrets: Arc::new(Secrets::new(Vec::new())),
+            table: LegacySettings {
+                url: "postgres://reader@127.0.0.1:1/none".to_owned().into(),
+                table: mapping.table.clone(),
+                key: mapping.key.clone(),
+                payload: None,
+                verify: None,
+                columns: vec!["user_id".to_owned()],
+                expiry: mapping.expiry.clone(),
+                zone: mapping.zone.clone(),
+                users: None,
+                may_end: false,
+                max_connections: 1,
+                call_timeout: Duration::from_secs(1),
+                prepared_statements: true,
+            },
+            mapping,
+            user_map: BTreeMap::new(),
+            group_map: BTreeMap::new(),
+            logout_paths: Vec::new(),
+            max_age: Duration::from_mins(1),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_row_that_is_gone_is_dropped_by_the_hash_of_its_key_and_no_other() {
+        let settings = Settings {
+            sources: vec![source("crm"), source("shop")],
+            ..settings()
+        };
+        let bench = Bench::with(Arc::new(FakeStore::new()), Clock::manual(START), settings);
+        let key = |key: &str| {
+            Digest(
+                digest::digest(&digest::SHA256, key.as_bytes())
+                    .as_ref()
+                    .try_into()
+                    .unwrap(),
+            )
+        };
+        let of = |name: &str, key: &str| {
+            let source = bench.sessions.source(name).unwrap();
+            let (digest, _) = source.settings.named(&[(b"session", key.as_bytes())], 0).unwrap();
+            let cache = source.cache().unwrap();
+            let user = entry("anna").user;
+            let stamps = cache.stripes.standing(&digest, user.id);
+            (Arc::clone(cache), digest, user.id, stamps)
+        };
+        let cached = [of("crm", "one"), of("crm", "two"), of("shop", "one")];
+        let believed = || {
+            cached
+                .each_ref()
+                .map(|(cache, digest, user, stamps)| cache.stripes.hold(digest, *user, *stamps))
+        };
+        bench.sessions.drop_of_source("crm", Gone::Key(key("none")));
+        bench.sessions.drop_of_source("nobody", Gone::Everything);
+        assert_eq!(believed(), [true, true, true]);
+        bench.sessions.drop_of_source("crm", Gone::Key(key("one")));
+        assert_eq!(believed(), [false, true, true]);
+        bench.sessions.drop_of_source("crm", Gone::Everything);
+        assert_eq!(believed(), [false, false, true]);
     }
 }

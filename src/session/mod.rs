@@ -62,7 +62,7 @@ pub use figures::{
 };
 pub use first::Local;
 pub use instances::{Discord, InstanceFacts, Presence, Whereabouts, discords, facts, signing, strangers};
-pub use legacy::{Accepted, Among};
+pub use legacy::{Accepted, Among, Gone};
 pub use open_stream::{Changes, OpenStream, StreamEnd};
 pub use record::{DataError, MOST_DATA};
 pub use secret::{SecretError, load_or_make_secret};

@@ -94,8 +94,9 @@ impl Lookups {
             return Ok(None);
         }
         let left = row.left;
+        let row_digest = self.settings.row_of(&key.text);
         Ok(self.user_of(row).await?.map(|user| Found {
-            session: session(digest, &user, now, left),
+            session: session(digest, &row_digest, &user, now, left),
             user,
         }))
     }
@@ -213,11 +214,11 @@ pub(super) fn holds_secret(key: &Key, row: &LegacyRow) -> bool {
 
 /// What the rest of the gateway knows of a row: its end, and whose it is. When its user last proved who they are is not
 /// known, so no rule that asks for it is met.
-fn session(digest: Digest, user: &User, now: Timestamp, left: Duration) -> Session {
+fn session(digest: Digest, row: &Digest, user: &User, now: Timestamp, left: Duration) -> Session {
     let end = now.plus(left);
     Session {
         digest,
-        public_id: PublicId(named_uuid(&["session", &hex::encode(digest.0)])),
+        public_id: PublicId(named_uuid(&["session", &hex::encode(row.0)])),
         user: user.id,
         created_at: now,
         authenticated_at: Timestamp::from_micros(0),

@@ -114,20 +114,41 @@ impl SourceSettings {
         }
     }
 
-    /// By what the row is cached: never the cookie's text, of which there may be several for one row, and nothing that a
-    /// native token could have.
-    fn digest(&self, key: &Key) -> Digest {
+    /// By what a row is known here, from SHA-256 of its key as the database has it: nothing that a native token could have,
+    /// and never the key itself.
+    pub(super) fn row(&self, key: &[u8; 32]) -> Digest {
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(b"source\0");
         context.update(self.name.as_bytes());
         context.update(b"\0");
-        context.update(key.text.as_bytes());
-        if let Some((_, secret)) = &key.verify {
-            context.update(b"\0");
-            context.update(secret);
-        }
-        let mut bytes = [0_u8; 32];
-        bytes.copy_from_slice(context.finish().as_ref());
-        Digest(bytes)
+        context.update(key);
+        Digest(bytes_of(&context.finish()))
     }
+
+    /// The same, from the key itself.
+    pub(super) fn row_of(&self, key: &str) -> Digest {
+        self.row(&bytes_of(&digest::digest(&digest::SHA256, key.as_bytes())))
+    }
+
+    /// By what an answer about the row is cached: never the cookie's text, of which there may be several for one row. With
+    /// a secret that is compared with the row's, only the first half is the row's own.
+    fn digest(&self, key: &Key) -> Digest {
+        let mut row = self.row_of(&key.text);
+        if let Some((_, secret)) = &key.verify {
+            let mut context = digest::Context::new(&digest::SHA256);
+            context.update(&row.0);
+            context.update(secret);
+            row.0[HALF..].copy_from_slice(&context.finish().as_ref()[..HALF]);
+        }
+        row
+    }
+}
+
+/// Bytes of a digest that are the row's own whatever its secret.
+const HALF: usize = 16;
+
+fn bytes_of(digest: &digest::Digest) -> [u8; 32] {
+    let mut bytes = [0_u8; 32];
+    bytes.copy_from_slice(digest.as_ref());
+    bytes
 }

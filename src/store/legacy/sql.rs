@@ -36,7 +36,7 @@ pub(super) fn quoted_table(table: &str) -> String {
 pub(super) fn statements(settings: &LegacySettings, catalog: &Catalog) -> Result<Statements, StoreError> {
     let (moment, zoned) = moment(settings, catalog)?;
     let table = quoted_table(&settings.table);
-    let key = equals("t", &settings.key, catalog.type_of(&settings.key)?);
+    let key = names_row(settings, catalog)?;
     let find = format!(
         "SELECT {payload} AS payload, {verify} AS verify, {columns} AS columns, \
          (EXTRACT(EPOCH FROM ({end} - clock_timestamp())))::float8 AS left_seconds \
@@ -102,6 +102,16 @@ fn bytes(column: Option<&str>, catalog: &Catalog) -> Result<String, StoreError> 
         ColumnType::Bytes => name,
         _ => format!("convert_to({name}::text, 'UTF8')"),
     })
+}
+
+/// The comparison of the key with `$1`. In one spelling only, that of the row: an end is known by the key's hash, so another
+/// spelling of it (capitals of a UUID, blanks behind a `char`) must not find the row.
+fn names_row(settings: &LegacySettings, catalog: &Catalog) -> Result<String, StoreError> {
+    let key = equals("t", &settings.key, catalog.type_of(&settings.key)?);
+    Ok(format!(
+        "{key} AND t.{}::text COLLATE \"C\" = $1",
+        quoted(&settings.key)
+    ))
 }
 
 /// The comparison with `$1` in the column's own type, so that its index serves. A text that is none of the type finds
