@@ -136,28 +136,12 @@ fn pause() {
     std::thread::sleep(Duration::from_millis(50));
 }
 
-fn runs(pid: &str) -> bool {
-    let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    !state.is_empty() && !state.contains(") Z ")
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_instances_behind_a_balancer_are_one() {
     let cluster = Cluster::up();
     let password = cluster.text("password");
     let cookie = cluster.client().await.sign_in(HOST, "ada", &password).await;
-    let before = cluster.served().await.map(|count| count.expect("all three run"));
-    for _ in 0..12 {
-        let answer = cluster.get("/echo", &cookie).await;
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        assert_eq!(answer.json()["application"], "application one");
-    }
-    let after = cluster.served().await.map(|count| count.expect("all three run"));
-    let each: Vec<_> = before.iter().zip(after).map(|(before, after)| after - before).collect();
-    assert!(
-        each.iter().all(|count| *count >= 2) && each.iter().sum::<u64>() == 12,
-        "{each:?}"
-    );
+    each_takes_its_part(&cluster, &cookie).await;
     assert_eq!(
         cluster.get("/two/echo", &cookie).await.json()["application"],
         "application two"
@@ -176,6 +160,25 @@ async fn three_instances_behind_a_balancer_are_one() {
     assert!(!Path::new(&folder).join("postgres/data/postmaster.pid").exists());
 }
 
+/// The same session, whichever instance is asked; each of them is.
+async fn each_takes_its_part(cluster: &Cluster, cookie: &str) {
+    let before = cluster.served().await.map(|count| count.expect("all three run"));
+    let begun = Instant::now();
+    loop {
+        for _ in 0..12 {
+            let answer = cluster.get("/echo", cookie).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            assert_eq!(answer.json()["application"], "application one");
+        }
+        let after = cluster.served().await.map(|count| count.expect("all three run"));
+        // An instance whose health was asked for in vain is left out until it answers again.
+        if before.iter().zip(after).all(|(before, after)| after - before >= 2) {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{before:?} and then {after:?}");
+    }
+}
+
 /// Whoever was connected to it connects anew, and nobody is signed out.
 async fn one_is_killed(cluster: &Cluster, cookie: &str) {
     let pid = cluster.text("gateway-2.pid");
@@ -187,7 +190,9 @@ async fn one_is_killed(cluster: &Cluster, cookie: &str) {
             .success()
     );
     let begun = Instant::now();
-    while runs(&pid) {
+    // Its main thread may be gone before its last one lets the sockets go: what they still accept is cut.
+    let sockets = cluster.address("port_gateway_2");
+    while tokio::net::TcpStream::connect(sockets).await.is_ok() {
         assert!(begun.elapsed() < PATIENCE);
         pause();
     }
@@ -223,9 +228,6 @@ async fn the_session_is_ended_on_one(cluster: &Cluster, cookie: &str) {
         } else {
             0
         };
-        assert!(
-            begun.elapsed() < Duration::from_secs(30),
-            "an instance believes in the session still"
-        );
+        assert!(begun.elapsed() < PATIENCE, "an instance believes in the session still");
     }
 }

@@ -197,11 +197,17 @@ async fn triggers_that_are_switched_off_are_noticed_and_named() {
             "ALTER TABLE users ENABLE TRIGGER feed_updated",
         ),
     ] {
+        let told = || fleet.gateways[0].log().matches("are gone or switched off").count();
+        let before = told();
         fleet.sql(off);
+        // Not by the metric: a busy machine may lose the feed for a moment for another reason.
+        let begun = Instant::now();
+        while told() == before {
+            assert!(begun.elapsed() < PATIENCE, "{}", fleet.gateways[0].log());
+            pause();
+        }
         fleet.until_metric(0, "portcullis_feed_healthy ", 0.0).await;
         fleet.sql(on);
         fleet.until_metric(0, "portcullis_feed_healthy ", 1.0).await;
     }
-    let log = fleet.gateways[0].log();
-    assert_eq!(log.matches("are gone or switched off").count(), 2, "{log}");
 }
