@@ -83,6 +83,15 @@ pub(super) fn log_start(config: &Config, bound: &Bound, store: &dyn Store) {
         version = env!("CARGO_PKG_VERSION"),
         "portcullis is starting"
     );
+    for source in &config.session.sources {
+        tracing::info!(
+            source.name = source.name,
+            source.place = source.table.description(),
+            source.hosts = source.hosts.join(" "),
+            cookie.name = source.mapping.cookies.join(" "),
+            "sessions of an application are read"
+        );
+    }
 }
 
 /// How the store is set up, as far as statistics tell it.

@@ -30,6 +30,8 @@ pub struct ErrorPage<'a> {
     pub hint: Option<&'a str>,
     /// One thing to click.
     pub action: Option<Action<'a>>,
+    /// What can be clicked instead.
+    pub others: Vec<Action<'a>>,
     /// `Retry-After`, in seconds.
     pub retry_after: Option<u32>,
     /// The id of the request, shown on the page.
@@ -47,6 +49,7 @@ struct ErrorTemplate<'a> {
     sentence: &'a str,
     hint: Option<&'a str>,
     action: Option<Action<'a>>,
+    others: Vec<Action<'a>>,
     request: RequestId,
 }
 
@@ -66,6 +69,7 @@ impl<'a> ErrorPage<'a> {
                 href: "",
                 new_tab: false,
             }),
+            others: Vec::new(),
             retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(5),
             request_id,
             name,
@@ -107,6 +111,7 @@ impl<'a> ErrorPage<'a> {
             sentence: self.sentence,
             hint: self.hint,
             action: self.action,
+            others: self.others,
             request: self.request_id,
         };
         let mut answer = page(self.status, &template, &policy(std::iter::empty()), self.request_id);

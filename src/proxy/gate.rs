@@ -80,7 +80,15 @@ async fn decide_among(
     let among = sessions.identify_among(&rule.sessions, host, values.as_slice(), &cookies, rule.outage_grace);
     match among.await {
         Among::One(identified) => judge(identified, rule),
-        Among::Twice => Err(Refusal::SignedInTwice),
+        // Who wants to leave the application is let through as whom it takes them for: else nobody could.
+        Among::Twice(pair) => {
+            let path = arrived.request.uri().path();
+            let leaves = |live: &Live| sessions.shared().is_log_out(&live.entry, path);
+            match pair.into_iter().find(leaves) {
+                Some(live) => judge(Identified::Live(live), rule),
+                None => Err(Refusal::SignedInTwice),
+            }
+        }
     }
 }
 

@@ -92,6 +92,8 @@ pub struct Context<'a> {
     pub origin: Option<&'a HeaderValue>,
     /// This request's name.
     pub request_id: RequestId,
+    /// What somebody who is signed in twice can click: text and path.
+    pub log_outs: &'a [(String, String)],
 }
 
 impl Context<'_> {

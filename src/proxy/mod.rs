@@ -170,7 +170,11 @@ fn arrive(core: &Core, request: Request<Incoming>, arrival: Arrival, trip: &mut 
 }
 
 async fn look_up(core: &Core, arrived: Arrived, route: Arc<Route>, trip: &mut Trip) -> Result<Departure, Refusal> {
-    let pass = gate::decide(&arrived, &route, core.sessions(), &core.shared().cookie.name).await?;
+    let pass = gate::decide(&arrived, &route, core.sessions(), &core.shared().cookie.name).await;
+    if matches!(pass, Err(Refusal::SignedInTwice)) {
+        trip.log_outs = Some(Box::new(own::log_outs(core, &route, &arrived.client.host)));
+    }
+    let pass = pass?;
     depart(core, arrived, pass, route, trip)
 }
 

@@ -6,6 +6,7 @@ use super::intake::Arrived;
 use super::intake::Context;
 use super::outgoing::Outgoing;
 use super::refusal::Refusal;
+use super::route::Route;
 use super::trip::Trip;
 use crate::web::Arrival;
 use crate::web::Audience;
@@ -81,7 +82,7 @@ impl Refused {
         self.method == Method::HEAD
     }
 
-    pub(super) fn context(&self, trip: &Trip) -> Context<'_> {
+    pub(super) fn context<'a>(&'a self, trip: &'a Trip) -> Context<'a> {
         let target = self
             .uri
             .as_ref()
@@ -100,8 +101,25 @@ impl Refused {
             target,
             origin: self.origin.as_ref(),
             request_id: trip.request_id,
+            log_outs: trip.log_outs.as_deref().map_or(&[], Vec::as_slice),
         }
     }
+}
+
+/// What somebody who is signed in twice on this route can sign out of: ours first.
+pub(super) fn log_outs(core: &Core, route: &Route, host: &str) -> Vec<(String, String)> {
+    let (shared, accepted) = (core.shared(), &route.settings.sessions);
+    let ours = || {
+        (
+            "Sign out here".to_owned(),
+            format!("{}/logout", shared.settings.portal_prefix),
+        )
+    };
+    let theirs = shared.around.sessions.log_outs(accepted, host);
+    let theirs = theirs
+        .into_iter()
+        .map(|(source, path)| (format!("Sign out of {source}"), path));
+    accepted.native.then(ours).into_iter().chain(theirs).collect()
 }
 
 /// Hands a whole request under the portal's prefix to its desk and waits for the answer. `alias` is the path that the

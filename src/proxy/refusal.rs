@@ -227,7 +227,11 @@ impl Refusal {
     fn page(self, context: &Context<'_>, portal: &portal::Settings) -> Answer {
         let name = portal.name.as_deref();
         let login = context.login_location(portal);
-        let logout = format!("{}/logout", portal.prefix);
+        let mut log_outs = context.log_outs.iter().map(|(label, href)| Action {
+            label,
+            href,
+            new_tab: false,
+        });
         let page = match self {
             Self::Unavailable => ErrorPage::cannot_ask(context.request_id, name),
             Self::Unauthenticated { .. } => ErrorPage::sign_in_then_send_again(&login, context.request_id, name),
@@ -246,12 +250,11 @@ impl Refusal {
                 title: "You are signed in twice",
                 sentence: "This browser is signed in here and in the application, as two different users, so it is not \
                            clear who you are.",
-                hint: Some("Sign out of one of the two, and come back."),
-                action: Some(Action {
-                    label: "Sign out here",
-                    href: &logout,
-                    new_tab: false,
-                }),
+                hint: Some(
+                    "Nothing is lost. Sign out of one of the two, and open this page again: the other one counts.",
+                ),
+                action: log_outs.next(),
+                others: log_outs.collect(),
                 ..ErrorPage::of(self.status(), context.request_id, name)
             },
             _ => ErrorPage::of(self.status(), context.request_id, name),
@@ -264,6 +267,9 @@ impl Refusal {
         let mut problem = Problem::new(self.status(), &slug, self.sentence(), context.request_id);
         if matches!(self, Self::Unauthenticated { .. } | Self::Conflict) {
             problem.login_url = Some(format!("{}/login", portal.prefix));
+        }
+        if self == Self::SignedInTwice {
+            problem.logout_urls = context.log_outs.iter().map(|(_, path)| path.clone()).collect();
         }
         problem.into_answer(context.request_id)
     }

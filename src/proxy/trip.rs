@@ -24,6 +24,9 @@ pub struct Trip {
     pub facts: Option<Box<Facts>>,
     /// The route is for scripts only: no refusal of it is a page or a redirect.
     pub scripts_only: bool,
+    /// What somebody who is signed in twice can click, text and path; nothing for anybody else.
+    #[expect(clippy::box_collection, reason = "one word in what every request carries along")]
+    pub log_outs: Option<Box<Vec<(String, String)>>>,
     /// The status that was sent; 0 while there is none.
     pub status: u16,
     bytes: u64,
@@ -79,6 +82,7 @@ impl Trip {
             metrics,
             facts,
             scripts_only: false,
+            log_outs: None,
             status: 0,
             bytes: 0,
             complete: false,

@@ -12,6 +12,9 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+/// Most bytes of a name in the audit log. Names are ASCII.
+const MOST_NAME: usize = 64;
+
 impl Sessions {
     /// Which of the named sessions the request is of. Any that could not be asked for makes the whole undecided: it might
     /// be the one of another user.
@@ -56,15 +59,16 @@ impl Sessions {
     }
 
     /// Writes one event for each of the two users, once a minute for each pair of sessions: a page makes many requests.
-    fn record_conflict(&self, pair: &[Live; 2]) {
+    pub(super) fn record_conflict(&self, pair: &[Live; 2]) {
         let moment = self.cache.time.moment();
         let sessions = [pair[0].entry.session.public_id, pair[1].entry.session.public_id];
         if !self.conflicts.is_news(sessions, moment.elapsed) {
             return;
         }
         let events = pair.each_ref().map(|live| Event {
-            user: Some(live.entry.user.id),
-            username: Some(live.entry.user.username.to_string()),
+            // An application's user is none of ours; the name says whose it is.
+            user: live.entry.source.is_none().then_some(live.entry.user.id),
+            username: Some(live.entry.user.username.to_string().chars().take(MOST_NAME).collect()),
             session: Some(live.entry.session.public_id),
             reason: Some("two_users"),
             ..Event::new(moment.now, EventKind::SessionConflict, "system")

@@ -50,8 +50,8 @@ pub enum Among {
     /// As if there were one kind of session.
     One(Identified),
     /// Live sessions of two users, at least one of them an application's: no session at all, and no cookie is to be
-    /// cleared, because one of them is not ours.
-    Twice,
+    /// cleared, because one of them is not ours. It was audited.
+    Twice(Box<[Live; 2]>),
 }
 
 /// What became of sessions that an application keeps.
@@ -151,6 +151,17 @@ impl Sessions {
         source.and_then(Legacy::cache).unwrap_or(&self.cache)
     }
 
+    /// Where the users of the named sources sign out on `host`, as far as an operator said: name and path of each.
+    #[must_use]
+    pub fn log_outs(&self, accepted: &Accepted, host: &str) -> Vec<(String, String)> {
+        let named = accepted.sources.iter().filter_map(|name| self.source(name));
+        named
+            .map(|source| &source.settings)
+            .filter(|settings| settings.serves(host))
+            .filter_map(|settings| Some((settings.name.clone(), settings.logout_paths.first()?.clone())))
+            .collect()
+    }
+
     /// Whether a request for `path` with this session is for the log-out of the application that keeps it. False at once
     /// for one of ours.
     #[must_use]
@@ -216,10 +227,19 @@ impl Local {
             let found = match source.find(cookies, grace).await {
                 Some(Answer::Live { entry, stale }) => Live { entry, stale },
                 Some(Answer::Unavailable) => return Among::One(Identified::Unavailable),
-                Some(Answer::Absent) | None => continue,
+                // The application would say the same: there was a session, and it is over.
+                Some(Answer::Absent) => {
+                    ours = Identified::Dead;
+                    continue;
+                }
+                None => continue,
             };
-            match &live {
-                Some(one) if one.entry.user.username != found.entry.user.username => return Among::Twice,
+            match live {
+                Some(one) if one.entry.user.username != found.entry.user.username => {
+                    let pair = [one, found];
+                    self.shared().record_conflict(&pair);
+                    return Among::Twice(Box::new(pair));
+                }
                 Some(_) => {}
                 None if accepted.first_wins => return Among::One(Identified::Live(found)),
                 None => live = Some(found),

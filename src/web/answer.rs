@@ -29,6 +29,9 @@ pub struct Problem {
     /// Where to sign in, on 401.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub login_url: Option<String>,
+    /// Where to sign out, for somebody who is signed in twice: one of them is enough.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub logout_urls: Vec<String>,
     /// What is wrong, one by one, with a configuration.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<serde_json::Value>,
@@ -45,6 +48,7 @@ impl Problem {
             request_id: request.to_string(),
             error: error.into(),
             login_url: None,
+            logout_urls: Vec::new(),
             problems: Vec::new(),
         }
     }

@@ -512,6 +512,8 @@ fn every_shipped_example_is_a_good_configuration() {
         ),
         ("SESSION_SECRET", SECRET),
         ("ADMIN_TOKEN", "fedcba9876543210fedcba9876543210"),
+        ("GATEWAY_SECRET", "another 0123456789abcdef0123456789abcdef"),
+        ("READER_URL", "postgres://reader@db.internal:5432/app"),
     ];
     let mut seen = 0;
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/config/examples")).unwrap() {
@@ -528,7 +530,7 @@ fn every_shipped_example_is_a_good_configuration() {
         }
         seen += 1;
     }
-    assert_eq!(seen, 9);
+    assert_eq!(seen, 14);
     assert!(load_with(config::init(), &[]).unwrap().warnings.is_empty());
 }
 

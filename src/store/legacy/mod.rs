@@ -12,8 +12,6 @@ mod sql;
 pub use check::{Finding, Sample, Severity};
 pub use settings::{Expiry, LegacySettings, Lifetime, Unit, UserTable, Zone};
 
-use super::Place;
-use super::Settings;
 use super::StoreError;
 use super::pool::Pool;
 use super::postgres::application_pool;
@@ -65,20 +63,7 @@ impl LegacyTable {
     /// # Errors
     /// The URL cannot be used.
     pub fn new(settings: LegacySettings, clock: Clock) -> Result<Self, StoreError> {
-        let place = Place::Postgres {
-            url: settings.url.clone(),
-            direct_url: None,
-            schema: String::new(),
-        };
-        let connecting = Settings {
-            place,
-            max_connections: settings.max_connections,
-            call_timeout: settings.call_timeout,
-            migrate: false,
-            required_at_start: false,
-            prepared_statements: settings.prepared_statements,
-        };
-        let pool = application_pool(&settings.url, &connecting, clock)?;
+        let pool = application_pool(&settings.url, &settings.connecting(), clock)?;
         Ok(Self {
             settings,
             pool,

@@ -1,3 +1,6 @@
+use crate::store::Place;
+use crate::store::Settings;
+use crate::store::postgres::describe_application;
 use secrecy::ExposeSecret;
 use secrecy::SecretString;
 use std::time::Duration;
@@ -123,6 +126,32 @@ pub struct LegacySettings {
     pub call_timeout: Duration,
     /// Whether statements are prepared by name.
     pub prepared_statements: bool,
+}
+
+impl LegacySettings {
+    /// Where the table is and who reads it, for people: server, database, role and table, never a password.
+    #[must_use]
+    pub fn description(&self) -> String {
+        let place = describe_application(&self.url, &self.connecting());
+        let place = place.unwrap_or_else(|| "an address that cannot be used".to_owned());
+        format!("{place}, table {}", self.table)
+    }
+
+    /// How its connections are made.
+    pub(super) fn connecting(&self) -> Settings {
+        Settings {
+            place: Place::Postgres {
+                url: self.url.clone(),
+                direct_url: None,
+                schema: String::new(),
+            },
+            max_connections: self.max_connections,
+            call_timeout: self.call_timeout,
+            migrate: false,
+            required_at_start: false,
+            prepared_statements: self.prepared_statements,
+        }
+    }
 }
 
 impl PartialEq for LegacySettings {

@@ -111,6 +111,11 @@ pub(super) fn describe(url: &SecretString, schema: &str, settings: &Settings) ->
     Some(Servers::of(url, settings).ok()?.describe(schema))
 }
 
+/// Where an application's own database is, and who reads it.
+pub(super) fn describe_application(url: &SecretString, settings: &Settings) -> Option<String> {
+    Some(Servers::of(url, settings).ok()?.describe_reader())
+}
+
 /// See [`super::is_same`].
 pub(super) fn whereabouts(url: &SecretString, schema: &str, settings: &Settings) -> Option<String> {
     Some(Servers::of(url, settings).ok()?.whereabouts(schema))

@@ -138,8 +138,13 @@ impl Servers {
 
     /// Hosts, database and user for the log; never a password.
     pub(super) fn describe(&self, schema: &str) -> String {
+        format!("{}, schema {schema}", self.describe_reader())
+    }
+
+    /// The same of an application's own tables, which may stand in any schema.
+    pub(super) fn describe_reader(&self) -> String {
         let user = self.each.first().map_or("", PgConnectOptions::get_username);
-        format!("postgres {} as {user}, schema {schema}", self.place())
+        format!("postgres {} as {user}", self.place())
     }
 
     /// The same without whom it is asked as: where the data is.

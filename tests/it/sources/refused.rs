@@ -60,6 +60,77 @@ async fn who_is_signed_in_twice_as_two_users_is_told_so_and_nobody_is_forwarded(
 }
 
 #[tokio::test]
+async fn who_is_signed_in_twice_is_told_how_to_mend_it_and_can() {
+    let scene = Scene::with("logout_paths = [\"/logout\"]", |_| Reply::text("bye")).await;
+    scene.row("sid0", ADA);
+    let both = format!("Cookie: {}; {}", scene.stage.cookie, signed("sid0"));
+    let mut client = scene.stage.client().await;
+    let script = client.get(HOST, "/members", &[&both, "Accept: application/json"]).await;
+    let told = script.json();
+    assert_eq!(
+        (script.status, told["error"].as_str()),
+        (401, Some("Two users are signed in at once"))
+    );
+    assert_eq!(
+        told["logout_urls"],
+        serde_json::json!(["/.portcullis/logout", "/logout"])
+    );
+    let lines = ["Accept: text/html", "Sec-Fetch-Mode: navigate", &both];
+    let page = client.get(HOST, "/members", &lines).await.text();
+    for link in [
+        "href=\"/.portcullis/logout\">Sign out here</a>",
+        "href=\"/logout\">Sign out of crm</a>",
+    ] {
+        assert!(page.contains(link), "{page}");
+    }
+    // The second link leads to the application, which is told of its own user and of nobody else.
+    assert!(scene.stage.app.requests().is_empty());
+    let (status, told) = scene.get("/logout", &[&both]).await;
+    assert_eq!(status, 200);
+    assert_eq!(told.expect("it was forwarded").values("x-forwarded-user"), ["crm:42"]);
+    assert_eq!(
+        scene.get("/logout/all", &[&both]).await.0,
+        401,
+        "that path and no other"
+    );
+    // What the application would have done.
+    scene.sql("DELETE FROM session");
+    scene.get("/logout", &[&both]).await;
+    assert_eq!(scene.told("/", &both["Cookie: ".len()..]).await.as_deref(), Some("ada"));
+}
+
+#[tokio::test]
+async fn who_is_signed_in_twice_is_audited_once_a_minute_by_name_and_without_a_secret() {
+    let scene = Scene::new().await;
+    scene.row("sid0", ADA);
+    let both = format!("Cookie: {}; {}", scene.stage.cookie, signed("sid0"));
+    for _ in 0..20 {
+        assert_eq!(scene.get("/", &[&both]).await.0, 401);
+    }
+    let conflicts = || {
+        let output = scene.stage.gateway.command(&["audit", "--json"], "");
+        let said = String::from_utf8(output.stdout).expect("JSON is text");
+        let lines = said.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+        let conflicts = lines.filter(|event: &serde_json::Value| event["kind"] == "session_conflict");
+        conflicts.collect::<Vec<_>>()
+    };
+    let started = Instant::now();
+    while conflicts().len() < 2 {
+        assert!(started.elapsed() < SOON);
+        pause();
+    }
+    let events = conflicts();
+    let mut names: Vec<_> = events.iter().map(|event| event["username"].as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, [Some("ada"), Some("crm:42")], "{events:?}");
+    for event in &events {
+        assert_eq!(event["reason"], "two_users");
+        let text = event.to_string();
+        assert!(!text.contains("sid0") && !text.contains(SECRET), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn where_an_operator_says_so_the_first_of_two_users_counts() {
     let scene = Scene::with("on_conflict = \"first\"", |_| Reply::text("hello")).await;
     scene.row("sid0", ADA);
