@@ -225,7 +225,6 @@ pub async fn identity_is_the_gateways_word(before: &Before) {
         "Accept: application/json",
         "X-Forwarded-User: admin",
         "X_Forwarded_User: admin",
-        "X-User-Name: admin",
         "X-Forwarded-Groups: admins",
         "X-Admin-Token: invented",
     ];

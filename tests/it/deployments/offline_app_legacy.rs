@@ -13,7 +13,7 @@ const COLUMN: Column = Column {
         schema: "portcullis",
     },
     source: "app",
-    table: "sessions",
+    table: "public.sessions",
     zone: "Pacific/Auckland",
     life: 72 * 3600,
     attributes: "Path=/; Expires=Tue, 19 Jan 2038 03:14:07 GMT; HttpOnly; Secure; SameSite=Strict",

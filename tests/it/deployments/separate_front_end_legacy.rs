@@ -14,7 +14,7 @@ const COLUMN: Column = Column {
         schema: "portcullis",
     },
     source: "api",
-    table: "sessions",
+    table: "public.sessions",
     zone: "America/New_York",
     life: 7 * 86_400,
     attributes: "Path=/; Max-Age=604800; HttpOnly; Secure; SameSite=None",
@@ -84,7 +84,7 @@ async fn a_user_who_is_deleted_is_signed_out() {
     let gateway = before.place.start();
     let mut browser = kept::signed_in(&before, &gateway).await;
     kept::assert_known(&before, &mut browser, "before").await;
-    before.place.sql("DELETE FROM users WHERE id = '42'");
+    before.place.sql("DELETE FROM public.users WHERE id = '42'");
     assert_eq!(before.rows(), 0, "the rows went with their user");
     browser.until(TARGET, 401).await;
 }
@@ -175,6 +175,6 @@ fn sessions_are_found_by_index() {
     let before = Before::new(COLUMN);
     let plan = before
         .place
-        .sql("SET enable_seqscan = off; EXPLAIN SELECT 1 FROM sessions WHERE id = 'x'");
+        .sql("SET enable_seqscan = off; EXPLAIN SELECT 1 FROM public.sessions WHERE id = 'x'");
     assert!(plan.contains("Index"), "{plan}");
 }

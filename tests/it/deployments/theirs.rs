@@ -69,16 +69,16 @@ impl Column {
         let table = self.table;
         if self.user.is_none() {
             return format!(
-                "CREATE TABLE users (id varchar PRIMARY KEY, email text NOT NULL, password text NOT NULL); \
-                 INSERT INTO users VALUES ('{SUBJECT}', 'Ada@Example.com', '$2b$10$'); \
-                 CREATE TABLE {table} (id text PRIMARY KEY, user_id varchar NOT NULL REFERENCES users (id) ON DELETE CASCADE, \
+                "CREATE TABLE public.users (id varchar PRIMARY KEY, email text NOT NULL, password text NOT NULL); \
+                 INSERT INTO public.users VALUES ('{SUBJECT}', 'Ada@Example.com', '$2b$10$'); \
+                 CREATE TABLE {table} (id text PRIMARY KEY, user_id varchar NOT NULL REFERENCES public.users (id) ON DELETE CASCADE, \
                  expires_at timestamp NOT NULL, created_at timestamp NOT NULL DEFAULT now()); \
                  CREATE INDEX ON {table} (user_id); CREATE INDEX ON {table} (expires_at)"
             );
         }
-        let schema = table
-            .split_once('.')
-            .map_or(String::new(), |(schema, _)| format!("CREATE SCHEMA {schema}; "));
+        let schema = table.split_once('.').map_or(String::new(), |(schema, _)| {
+            format!("CREATE SCHEMA IF NOT EXISTS {schema}; ")
+        });
         format!(
             "{schema}CREATE TABLE {table} (sid varchar NOT NULL COLLATE \"default\", sess json NOT NULL, \
              expire timestamp(6) NOT NULL, CONSTRAINT session_pkey PRIMARY KEY (sid)); \
@@ -91,7 +91,7 @@ impl Column {
         let table = self.table;
         if self.user.is_none() {
             return format!(
-                "GRANT SELECT (id, user_id, expires_at) ON {table} TO {role}; GRANT SELECT (id, email) ON users TO {role}"
+                "GRANT SELECT (id, user_id, expires_at) ON {table} TO {role}; GRANT SELECT (id, email) ON public.users TO {role}"
             );
         }
         let schema = table.split_once('.').map_or(String::new(), |(schema, _)| {
