@@ -27,6 +27,8 @@ pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod lifecycle;
 pub mod model;
 pub mod net;

@@ -62,6 +62,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "config",
         ],
     ),
+    // What decoders promise, for any bytes; only in tests and fuzz targets.
+    ("fuzzing", &["model", "web", "store", "session", "net", "portal"]),
     // Commands that work beside a running gateway use the same doors as the portal.
     (
         "cli",

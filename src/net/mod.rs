@@ -26,6 +26,8 @@ mod listener;
 mod local_ca;
 mod messages;
 mod notes;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod probe;
 mod proxy_protocol;
 mod socket;
 mod stop;

@@ -27,6 +27,8 @@ mod moment;
 mod own_sessions;
 mod pages;
 mod password;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod probe;
 mod refused;
 mod register;
 mod return_address;

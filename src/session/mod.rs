@@ -66,6 +66,8 @@ pub use legacy::{Accepted, Among, Gone};
 pub use open_stream::{Changes, OpenStream, StreamEnd};
 pub use record::{DataError, MOST_DATA};
 pub use secret::{SecretError, load_or_make_secret};
+#[cfg(any(test, fuzzing))]
+pub(crate) use source::probe as source_probe;
 pub use source::{
     Condition, Derive, Encoding, Hash, MOST_PAYLOAD, Mapping, PayloadError, PayloadFormat, Place, PlaceError, Preset,
     Secrets, SourceReport, SourceSettings, Step, Touching, UsersMapping, check_source, principal, try_cookie,

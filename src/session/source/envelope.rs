@@ -102,3 +102,31 @@ pub(super) fn rails(text: &str, cookie: &str, hash: Hash, secrets: &Secrets, now
         _ => None,
     }
 }
+
+/// A cookie as Laravel writes it, with an initialization vector that says nothing.
+#[cfg(any(test, fuzzing))]
+pub(super) fn sealed_by_laravel(id: &str, cookie: &str, secret: &[u8]) -> Option<String> {
+    use aws_lc_rs::cipher::EncryptionContext;
+    use aws_lc_rs::cipher::PaddedBlockEncryptingKey;
+    let (key, iv) = (laravel_key(secret)?, [7_u8; 16]);
+    let tag = Encoding::Hex.encode(&tag_of(Hash::Sha1, &key, format!("{cookie}v2").as_bytes()));
+    let mut text = format!("{tag}|{id}").into_bytes();
+    let cipher = PaddedBlockEncryptingKey::cbc_pkcs7(UnboundCipherKey::new(&AES_256, &key).ok()?).ok()?;
+    let context = EncryptionContext::Iv128(FixedLength::from(iv));
+    cipher.less_safe_encrypt(&mut text, context).ok()?;
+    let (iv, value) = (STANDARD.encode(iv), STANDARD.encode(text));
+    let mac = Encoding::Hex.encode(&tag_of(Hash::Sha256, &key, format!("{iv}{value}").as_bytes()));
+    let envelope = serde_json::json!({"iv": iv, "value": value, "mac": mac, "tag": ""});
+    Some(STANDARD.encode(envelope.to_string()))
+}
+
+/// A cookie as Rails' `cookies.signed` writes it, by the last of the secrets.
+#[cfg(any(test, fuzzing))]
+pub(super) fn signed_by_rails(id: &str, cookie: &str, hash: Hash, secrets: &Secrets) -> String {
+    let inner = STANDARD.encode(serde_json::json!(id).to_string());
+    let rails = serde_json::json!({"_rails": {"message": inner, "exp": null, "pur": format!("cookie.{cookie}")}});
+    let message = STANDARD.encode(rails.to_string());
+    let key = secrets.rails(hash).last().map_or(&[][..], |key| key.as_slice());
+    let tag = Encoding::Hex.encode(&tag_of(hash, key, message.as_bytes()));
+    format!("{message}--{tag}")
+}

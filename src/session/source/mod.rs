@@ -13,6 +13,8 @@ mod lookups;
 mod mapping;
 mod payload;
 mod preset;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod probe;
 mod steps;
 mod trial;
 

@@ -134,6 +134,13 @@ fn django(payload: &[u8], secrets: &Secrets) -> Result<Value, PayloadError> {
     if packed { json(&unpacked(&bytes)?) } else { json(&bytes) }
 }
 
+/// `data:time` with the tag that Django writes behind it.
+#[cfg(any(test, fuzzing))]
+pub(super) fn signed_by_django(message: &str, secret: &[u8]) -> String {
+    let tag = tag_of(Hash::Sha256, &django_key(SIGNER, secret), message.as_bytes());
+    format!("{message}:{}", Encoding::Url { pad: false }.encode(&tag))
+}
+
 const SIGNER: &str = "django.contrib.sessions.SessionStoresigner";
 const AUTH_HASH: &str = "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash";
 

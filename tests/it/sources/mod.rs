@@ -2,6 +2,7 @@
 //! asked in tests/full.
 
 mod checked;
+mod costs;
 mod known;
 mod refused;
 

@@ -184,6 +184,11 @@ impl Postgres {
         run(psql.arg(self.port.to_string()).args(["-d", name, "-c", sql]))
     }
 
+    /// What the server has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).expect("the server's log")
+    }
+
     /// Starts the server again, on the same port with the same data.
     pub fn start(&self) {
         let options = format!(
