@@ -9,6 +9,7 @@ use crate::session::SourceSettings;
 use crate::session::check_source;
 use crate::session::try_cookie;
 use crate::store::Finding;
+use crate::store::LegacyFeed;
 use crate::store::Severity;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
@@ -25,6 +26,8 @@ const LONGEST_COOKIE: u64 = 8 * 1024;
 pub(super) enum Command {
     /// List the sources of the configuration
     List(List),
+    /// Print the trigger by which log-outs in the application count here at once; nothing is ever applied
+    Ddl(PrintDdl),
     /// Look at a source's table, columns, index, rights, time zone and rows: 0 it works, 1 it does not
     Check(Check),
 }
@@ -56,8 +59,20 @@ pub(super) struct Check {
     which: Which,
 }
 
+#[derive(Args, Debug)]
+pub(super) struct PrintDdl {
+    /// Its name
+    name: String,
+    /// Print what takes the trigger away, instead
+    #[arg(long)]
+    undo: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
 pub(super) async fn run(command: Command) -> Result<()> {
     match command {
+        Command::Ddl(options) => ddl(options).await,
         Command::List(options) => list(&sources(&options.which)?, options.which.json),
         Command::Check(options) => check(options).await,
     }
@@ -66,6 +81,33 @@ pub(super) async fn run(command: Command) -> Result<()> {
 fn sources(which: &Which) -> Result<Vec<SourceSettings>> {
     let file = place::config_file(which.config.clone(), "")?;
     Ok(place::load(&file)?.session.sources)
+}
+
+async fn ddl(options: PrintDdl) -> Result<()> {
+    let source = named(&sources(&options.which)?, &options.name)?.clone();
+    let feed = LegacyFeed::new(source.table, Clock::system())?;
+    let ddl = feed.ddl().await?;
+    if options.which.json {
+        let name = &source.name;
+        return output::json(&json!({ "name": name, "ddl": ddl.apply, "undo": ddl.undo }));
+    }
+    if options.undo {
+        return output::line(ddl.undo.trim_end());
+    }
+    let mut text = format!("{}\n-- The undo (also: --undo):", ddl.apply);
+    for line in ddl.undo.lines() {
+        text.push_str("\n-- ");
+        text.push_str(line);
+    }
+    output::line(text)
+}
+
+fn named<'a>(sources: &'a [SourceSettings], name: &str) -> Result<&'a SourceSettings> {
+    let found = sources.iter().find(|source| source.name == name);
+    found.ok_or_else(|| {
+        let message = format!("there is no source {name:?}; `portcullis source list` shows them");
+        Wrong(message).into()
+    })
 }
 
 fn list(sources: &[SourceSettings], as_json: bool) -> Result<()> {
@@ -101,12 +143,7 @@ fn list(sources: &[SourceSettings], as_json: bool) -> Result<()> {
 async fn check(options: Check) -> Result<()> {
     let mut sources = sources(&options.which)?;
     if let Some(name) = &options.name {
-        sources.retain(|source| source.name == *name);
-        if sources.is_empty() {
-            bail!(Wrong(format!(
-                "there is no source {name:?}; `portcullis source list` shows them"
-            )));
-        }
+        sources = vec![named(&sources, name)?.clone()];
     }
     let cookie = options.cookie_stdin.then(given_cookie).transpose()?;
     let mut works = true;

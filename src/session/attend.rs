@@ -110,7 +110,7 @@ impl Cache {
     /// An absolute end is one whether the store can be asked or not.
     fn nothing_heard_of(&self, known: &Entry) -> Heard {
         let now = self.time.moment().now;
-        if now >= known.session.ends_at {
+        if now >= known.session.ends_at && self.ends_are_final() {
             Heard::Over(StreamEnd::Expired)
         } else {
             Heard::Nothing {

@@ -16,6 +16,7 @@ use crate::model::Digest;
 use crate::model::UserState;
 use crate::store::BeatKey;
 use crate::store::Store;
+use crate::telemetry::FeedGauges;
 use crate::telemetry::Metrics;
 use futures_util::FutureExt;
 use prometheus_client::metrics::counter::Counter;
@@ -83,6 +84,8 @@ pub(super) struct Cache {
     pub(super) lookups: Option<Arc<Lookups>>,
     /// What heartbeats of the feed are sealed with; the first is ours.
     beat_keys: Mutex<Arc<[BeatKey]>>,
+    /// How well changes by others are seen.
+    pub(super) told_by: FeedGauges,
     /// For how long an answer is believed.
     bounds: Bounds,
     /// Until when they count as seen, in microseconds; moved by the watch. Looked at on each hit, so that a watch that
@@ -157,9 +160,12 @@ impl Cache {
             flights: Flights::new(&metrics, rules.lookups.as_deref()),
             streams: Streams::new(),
             activity: rules.activity,
-            lookups: rules.lookups,
             touches: Touches::new(most_waiting(settings.capacity), &metrics),
             beat_keys: Mutex::new(rules.beat_keys),
+            told_by: match &rules.lookups {
+                None => metrics.feed.clone(),
+                Some(lookups) => metrics.feed_of(&lookups.settings().name),
+            },
             bounds: Bounds::of(settings),
             trusted_until: AtomicU64::new(0),
             entries: moka::future::Cache::builder()
@@ -167,6 +173,7 @@ impl Cache {
                 .expire_after(keep.clone())
                 .build(),
             keep,
+            lookups: rules.lookups,
             absents: moka::future::Cache::builder()
                 .max_capacity((settings.capacity / 10).clamp(100, 100_000))
                 .time_to_live(ABSENT_BOUND)
@@ -232,7 +239,7 @@ impl Cache {
         let session = &entry.session;
         if !self.stripes.hold(&session.digest, session.user, entry.stamps) {
             Verdict::Moved
-        } else if at.now >= session.ends_at || entry.user.state != UserState::Active {
+        } else if entry.user.state != UserState::Active || at.now >= session.ends_at && self.ends_are_final() {
             Verdict::Over
         } else if entry.is_over(at.now) {
             Verdict::Idle
@@ -241,6 +248,11 @@ impl Cache {
         } else {
             Verdict::Aged(at.elapsed.saturating_sub(entry.loaded_at))
         }
+    }
+
+    /// Whether nobody moves an absolute end. Applications move those of their rows, with each request as a rule.
+    pub(super) fn ends_are_final(&self) -> bool {
+        self.lookups.is_none()
     }
 
     fn still_absent(&self, digest: &Digest, absent: Absent, at: Moment) -> bool {

@@ -6,10 +6,12 @@ use super::Identified;
 use super::Live;
 use super::Local;
 use super::Sessions;
+use super::Settings;
 use super::activity::Activity;
 use super::cache::Answer;
 use super::cache::Cache;
 use super::cache::Rules;
+use super::feed;
 use super::source::Lookups;
 use super::source::SourceSettings;
 use crate::clock::Clock;
@@ -70,10 +72,19 @@ pub(super) struct Legacy {
     cache: Option<(Arc<Cache>, Arc<Lookups>)>,
 }
 
+/// The long bound holds while the application's own trigger tells of its log-outs.
+fn bounds(settings: &SourceSettings, all: &Settings) -> CacheSettings {
+    CacheSettings {
+        capacity: MOST,
+        max_age: all.cache.max_age.max(settings.max_age),
+        max_age_without_feed: settings.max_age,
+    }
+}
+
 impl Legacy {
     pub(super) fn new(
         settings: &SourceSettings,
-        activity: Activity,
+        all: &Settings,
         store: Arc<dyn Store>,
         clock: Clock,
         control: tokio::runtime::Handle,
@@ -83,17 +94,11 @@ impl Legacy {
         let cache = lookups.map(|lookups| {
             let rules = Rules {
                 longest_grace: Sessions::LONGEST_GRACE,
-                activity,
+                activity: Activity::new(all),
                 lookups: Some(Arc::clone(&lookups)),
-                // Its tables tell nothing, so it follows no feed.
-                beat_keys: Arc::default(),
+                beat_keys: feed::keys_of_source(&all.secrets, &settings.name),
             };
-            let bounds = CacheSettings {
-                capacity: MOST,
-                max_age: settings.max_age,
-                max_age_without_feed: settings.max_age,
-            };
-            let cache = Cache::new(store, &bounds, rules, clock, control, metrics);
+            let cache = Cache::new(store, &bounds(settings, all), rules, clock, control, metrics);
             (Arc::new(cache), lookups)
         });
         Self {
@@ -104,16 +109,6 @@ impl Legacy {
 
     pub(super) fn cache(&self) -> Option<&Arc<Cache>> {
         self.cache.as_ref().map(|(cache, _)| cache)
-    }
-
-    /// The row is believed no longer, and its open streams are judged anew.
-    fn drop_row(&self, row: &Digest) {
-        let Some(cache) = self.cache() else { return };
-        // A secret makes the second half of what an answer is kept by; the counters look at the first.
-        cache.forget(row);
-        if self.settings.table.verify.is_some() {
-            cache.streams.doubt_all();
-        }
     }
 
     /// The live session that these cookies name, as far as can be said; `None` where they name none.
@@ -130,6 +125,21 @@ impl Legacy {
     }
 }
 
+impl Cache {
+    /// The row of a source is believed no longer, and its open streams are judged anew.
+    pub(super) fn forget_row(&self, row: &Digest) {
+        // A secret makes the second half of what an answer is kept by; the counters look at the first.
+        self.forget(row);
+        if self
+            .lookups
+            .as_ref()
+            .is_some_and(|lookups| lookups.settings().table.verify.is_some())
+        {
+            self.streams.doubt_all();
+        }
+    }
+}
+
 impl Sessions {
     fn source(&self, name: &str) -> Option<&Legacy> {
         self.sources.iter().find(|source| source.settings.name == name)
@@ -140,7 +150,12 @@ impl Sessions {
     pub fn drop_of_source(&self, source: &str, which: Gone) {
         let Some(source) = self.source(source) else { return };
         match which {
-            Gone::Key(key) => source.drop_row(&source.settings.row(&key.0)),
+            Gone::Key(key) => {
+                let row = source.settings.row(&key.0);
+                if let Some(cache) = source.cache() {
+                    cache.forget_row(&row);
+                }
+            }
             Gone::Everything => source.cache().map_or((), |cache| cache.forget_all()),
         }
     }
@@ -275,6 +290,7 @@ mod tests {
                 table: mapping.table.clone(),
                 key: mapping.key.clone(),
                 payload: None,
+                payload_paths: None,
                 verify: None,
                 columns: vec!["user_id".to_owned()],
                 expiry: mapping.expiry.clone(),

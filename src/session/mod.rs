@@ -257,14 +257,7 @@ impl Sessions {
     ) -> Arc<Self> {
         let legacy = |source| {
             let (store, metrics) = (Arc::clone(&store), Arc::clone(&metrics));
-            Legacy::new(
-                source,
-                Activity::new(&settings),
-                store,
-                clock.clone(),
-                control.clone(),
-                metrics,
-            )
+            Legacy::new(source, &settings, store, clock.clone(), control.clone(), metrics)
         };
         let sources = settings.sources.iter().map(legacy).collect();
         let rules = Rules {

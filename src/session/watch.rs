@@ -44,13 +44,18 @@ impl Sessions {
         };
         stop.run_until_cancelled(work).await;
         cache.distrust();
+        self.sources
+            .iter()
+            .filter_map(|source| source.cache())
+            .for_each(|cache| cache.distrust());
     }
 }
 
 /// Streams of applications' sessions are attended to by source: none waits for another's database.
 async fn attend_sources(sessions: &Sessions) {
     let caches = sessions.sources.iter().filter_map(|source| source.cache());
-    futures_util::future::join_all(caches.map(attend)).await;
+    let each = caches.map(async |cache| tokio::join!(attend(cache), feed::follow(cache)));
+    futures_util::future::join_all(each).await;
 }
 
 fn every(period: Duration) -> tokio::time::Interval {
@@ -97,7 +102,7 @@ impl Poll {
         }
         // Forgotten first: nothing from the time without a watch is believed by the long bound.
         cache.trust_until(asked.saturating_add(POLL_HOLDS));
-        cache.metrics.feed_healthy.set(1);
+        cache.told_by.healthy.set(1);
         if std::mem::take(&mut self.failing) {
             tracing::info!("changes by other processes are seen again");
         }
@@ -110,7 +115,7 @@ impl Poll {
             // The answers that open streams go by are older than they may be by the shorter bound.
             cache.streams.doubt_all();
         }
-        cache.metrics.feed_healthy.set(0);
+        cache.told_by.healthy.set(0);
         if !std::mem::replace(&mut self.failing, true) {
             tracing::warn!(
                 error,

@@ -39,6 +39,17 @@ pub enum Beat {
     QueueFull,
 }
 
+impl Beat {
+    /// By what the statement that sends one says.
+    pub(super) fn of(outcome: Option<&str>) -> Self {
+        match outcome {
+            Some("untold") => Self::Untold,
+            Some("full") => Self::QueueFull,
+            _ => Self::Sent,
+        }
+    }
+}
+
 /// Somebody who listens.
 pub trait Subscription: Send {
     /// The next message, in the order of the commits. An error means that messages may have been lost; the subscription

@@ -1,3 +1,5 @@
+use super::feed::FeedGauges;
+use super::feed::SourceFeeds;
 use super::quantile::Times;
 use super::route::RouteMetrics;
 use super::route::Routes;
@@ -9,7 +11,6 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Metric;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
@@ -92,6 +93,7 @@ pub struct Metrics {
     logins: Family<LoginResult, Counter>,
     touches: Family<TouchResult, Counter>,
     certificates: Family<Listener, Gauge>,
+    source_feeds: SourceFeeds,
     /// How long look-ups in the store take.
     pub lookup_duration: Histogram,
     /// Look-ups of sessions that wait for the store.
@@ -102,12 +104,10 @@ pub struct Metrics {
     pub touches_waiting: Gauge,
     /// Entries of the shared cache.
     pub cache_entries: Gauge,
-    /// 1 while changes by other processes are seen, so that cached sessions may be believed for longer.
-    pub feed_healthy: Gauge,
+    /// How well changes by other processes are seen.
+    pub feed: FeedGauges,
     /// 1 when the configuration that was read last took effect, 0 when it was refused and the one before runs on.
     pub config_reload_success: Gauge,
-    /// Seconds from the sending of the last heartbeat of the feed to its hearing.
-    pub feed_lag: Gauge<f64, AtomicU64>,
     /// Expired sessions that this process removed.
     pub swept_sessions: Counter,
     /// Access lines that could not be written.
@@ -165,13 +165,13 @@ impl Metrics {
                 "Sessions whose last activity waits to be written",
             ),
             cache_entries: add(all, "cache_entries", "Sessions in the shared cache"),
-            feed_healthy: add(all, "feed_healthy", "Whether changes by other processes are seen"),
+            feed: FeedGauges::registered(all),
+            source_feeds: SourceFeeds::registered(all),
             config_reload_success: add(
                 all,
                 "config_reload_success",
                 "Whether the configuration that was read last took effect",
             ),
-            feed_lag: add(all, "feed_lag_seconds", "How late changes by other processes are seen"),
             swept_sessions: add(all, "swept_sessions", "Expired sessions removed"),
             access_lines_lost: add(all, "access_lines_lost", "Access lines that could not be written"),
             registry,
@@ -236,6 +236,12 @@ impl Metrics {
             source: source.to_owned(),
             result,
         })
+    }
+
+    /// Of a source, by its name.
+    #[must_use]
+    pub fn feed_of(&self, source: &str) -> FeedGauges {
+        self.source_feeds.of(source)
     }
 
     /// How long look-ups in the store took so far.

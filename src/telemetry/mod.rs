@@ -10,6 +10,7 @@
 
 mod access;
 mod chain;
+mod feed;
 mod json;
 mod line;
 mod logging;
@@ -21,6 +22,7 @@ mod route;
 
 pub use access::AccessLog;
 pub use chain::Chain;
+pub use feed::FeedGauges;
 pub use line::AccessLine;
 pub use logging::{Level, LoggingError, init};
 pub use metrics::{Metrics, UpstreamFailure};

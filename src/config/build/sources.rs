@@ -211,6 +211,7 @@ fn table(section: &Section, mapping: &Mapping) -> LegacySettings {
         table: mapping.table.clone(),
         key: mapping.key.clone(),
         payload: mapping.payload.as_ref().map(|(column, _)| column.clone()),
+        payload_paths: payload_paths(mapping),
         verify: None,
         columns,
         expiry: mapping.expiry.clone(),
@@ -229,6 +230,30 @@ fn table(section: &Section, mapping: &Mapping) -> LegacySettings {
         call_timeout: section.span("call_timeout"),
         prepared_statements: section.flag("prepared_statements"),
     }
+}
+
+/// Only JSON is something that a database can look into.
+fn payload_paths(mapping: &Mapping) -> Option<Vec<Vec<String>>> {
+    let (_, PayloadFormat::Json) = mapping.payload.as_ref()? else {
+        return None;
+    };
+    let conditions = mapping
+        .require
+        .iter()
+        .chain(&mapping.refuse)
+        .map(|condition| &condition.place);
+    let facts = [&mapping.user, &mapping.email, &mapping.name, &mapping.groups];
+    let mut paths: Vec<Vec<String>> = Vec::new();
+    for place in facts.into_iter().flatten().chain(conditions) {
+        if let Place::Payload(pointer) = place {
+            let step = |step: &str| step.replace("~1", "/").replace("~0", "~");
+            let path: Vec<String> = pointer.split('/').skip(1).map(step).collect();
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
+        }
+    }
+    Some(paths)
 }
 
 fn check(draft: &mut Draft<'_>, section: &Section, preset: Preset, source: &SourceSettings, key: &str) {

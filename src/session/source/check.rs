@@ -5,12 +5,15 @@ use super::SourceSettings;
 use super::facts;
 use super::facts::Row;
 use crate::clock::Clock;
+use crate::store::DdlError;
 use crate::store::Expiry;
 use crate::store::Finding;
+use crate::store::LegacyFeed;
 use crate::store::LegacyTable;
 use crate::store::Sample;
 use crate::store::Severity;
 use crate::store::StoreError;
+use crate::store::Trigger;
 use crate::store::Unit;
 use crate::store::Zone;
 use crate::telemetry::Chain;
@@ -51,7 +54,7 @@ pub async fn check_source(settings: &SourceSettings, clock: Clock) -> SourceRepo
 }
 
 async fn look(settings: &SourceSettings, clock: Clock) -> Result<Vec<Finding>, StoreError> {
-    let table = LegacyTable::new(settings.table.clone(), clock)?;
+    let table = LegacyTable::new(settings.table.clone(), clock.clone())?;
     let mut findings = table.check().await?;
     if findings.iter().any(|finding| finding.severity == Severity::Fault) {
         return Ok(findings);
@@ -59,7 +62,34 @@ async fn look(settings: &SourceSettings, clock: Clock) -> Result<Vec<Finding>, S
     let samples = table.sample().await?;
     findings.extend(rows(settings, &samples));
     findings.extend(zone(settings, &samples, &table.zone().await?));
+    findings.push(trigger(settings, clock).await?);
     Ok(findings)
+}
+
+/// Whether log-outs in the application are told as they happen.
+async fn trigger(settings: &SourceSettings, clock: Clock) -> Result<Finding, StoreError> {
+    let name = &settings.name;
+    let bound = format!("{} seconds", settings.max_age.as_secs_f64());
+    let standing = match LegacyFeed::new(settings.table.clone(), clock)?.trigger().await {
+        Ok(standing) => standing,
+        Err(DdlError::Store(error)) => return Err(error),
+        Err(error) => return Ok(Finding::warning(Chain(&error).to_string())),
+    };
+    Ok(match standing {
+        Trigger::Current => Finding::fine("log-outs in the application count at once: its table has the trigger"),
+        Trigger::Absent => Finding::fine(format!(
+            "log-outs in the application count within {bound}; at once with the trigger that `portcullis source ddl {name}` \
+             prints"
+        )),
+        Trigger::Other => Finding::warning(format!(
+            "the table has a trigger that is switched off, or not the one that belongs to this configuration, so log-outs \
+             in the application count within {bound}: run what `portcullis source ddl {name}` prints"
+        )),
+        Trigger::Impossible => Finding::fine(format!(
+            "log-outs in the application count within {bound}; the table is a view, partitioned, or inherits, and can have \
+             no trigger that sees every row that goes"
+        )),
+    })
 }
 
 /// How many live rows can be read, and of how many the user resolves.

@@ -13,10 +13,14 @@ use crate::model::User;
 use crate::model::UserId;
 use crate::model::UserState;
 use crate::model::Username;
+use crate::session::feed::Lost;
+use crate::session::moment::DatabaseTime;
 use crate::store::Found;
+use crate::store::LegacyFeed;
 use crate::store::LegacyRow;
 use crate::store::LegacyTable;
 use crate::store::StoreError;
+use crate::store::Trigger;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest;
 use futures_util::StreamExt;
@@ -41,6 +45,9 @@ pub(crate) struct Lookups {
     pub(super) settings: SourceSettings,
     name: Arc<str>,
     table: LegacyTable,
+    feed: LegacyFeed,
+    /// The time of the application's database, for its feed.
+    time: DatabaseTime,
     keys: moka::future::Cache<Digest, Key>,
     clock: Clock,
     /// Rows that could not be read, since the last line of the log.
@@ -54,6 +61,8 @@ impl Lookups {
     pub(crate) fn new(settings: SourceSettings, clock: Clock) -> Result<Self, StoreError> {
         Ok(Self {
             table: LegacyTable::new(settings.table.clone(), clock.clone())?,
+            feed: LegacyFeed::new(settings.table.clone(), clock.clone())?,
+            time: DatabaseTime::new(clock.clone()),
             name: settings.name.as_str().into(),
             settings,
             keys: moka::future::Cache::builder()
@@ -68,6 +77,35 @@ impl Lookups {
 
     pub(super) fn table(&self) -> &LegacyTable {
         &self.table
+    }
+
+    /// What its database tells.
+    pub(crate) fn feed(&self) -> &LegacyFeed {
+        &self.feed
+    }
+
+    pub(crate) fn feed_time(&self) -> &DatabaseTime {
+        &self.time
+    }
+
+    /// Reads the clock of its database; half of the time that it took is counted as the way back.
+    pub(crate) async fn read_time(&self) {
+        let asked = self.clock.elapsed();
+        if let Ok(now) = self.feed.now().await {
+            let took = self.clock.elapsed().saturating_sub(asked);
+            self.time.set(now, asked.saturating_add(took / 2));
+        }
+    }
+
+    /// Whether what happens to its rows is told.
+    pub(crate) async fn is_told(&self) -> Result<(), Lost> {
+        match self.feed.trigger().await {
+            Ok(Trigger::Current) => Ok(()),
+            Ok(Trigger::Absent) => Err(Lost::NoTrigger),
+            Ok(Trigger::Other) => Err(Lost::OtherTrigger),
+            Ok(Trigger::Impossible) => Err(Lost::Impossible),
+            Err(error) => Err(Lost::Unasked(error)),
+        }
     }
 
     pub(crate) fn name(&self) -> Arc<str> {

@@ -6,10 +6,14 @@
 
 mod catalog;
 mod check;
+mod ddl;
+mod feed;
 mod settings;
 mod sql;
 
 pub use check::{Finding, Sample, Severity};
+pub use ddl::Ddl;
+pub use feed::{DdlError, LegacyFeed, Trigger};
 pub use settings::{Expiry, LegacySettings, Lifetime, Unit, UserTable, Zone};
 
 use super::StoreError;

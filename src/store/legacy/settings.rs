@@ -108,6 +108,9 @@ pub struct LegacySettings {
     pub key: String,
     /// Column of the payload.
     pub payload: Option<String>,
+    /// The places of the payload that are read, each as its steps, where the database can tell them from the rest; `None`:
+    /// anything in it may count.
+    pub payload_paths: Option<Vec<Vec<String>>>,
     /// Column whose bytes are compared with the hash of a part of the cookie.
     pub verify: Option<String>,
     /// Other columns that are read.

@@ -25,6 +25,16 @@ pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// A text as Postgres takes it whatever is in it, and whatever it makes of backslashes.
+pub(super) fn literal(text: &str) -> String {
+    let text = text.replace('\'', "''");
+    if text.contains('\\') {
+        format!("E'{}'", text.replace('\\', r"\\"))
+    } else {
+        format!("'{text}'")
+    }
+}
+
 /// `schema.table` or `table`, each part quoted.
 pub(super) fn quoted_table(table: &str) -> String {
     match table.split_once('.') {
@@ -34,7 +44,7 @@ pub(super) fn quoted_table(table: &str) -> String {
 }
 
 pub(super) fn statements(settings: &LegacySettings, catalog: &Catalog) -> Result<Statements, StoreError> {
-    let (moment, zoned) = moment(settings, catalog)?;
+    let (moment, zoned) = moment(settings, catalog, "$2")?;
     let table = quoted_table(&settings.table);
     let key = names_row(settings, catalog)?;
     let find = format!(
@@ -59,14 +69,20 @@ pub(super) fn statements(settings: &LegacySettings, catalog: &Catalog) -> Result
     })
 }
 
-/// The moment as one with a zone, and whether `$2` names the zone.
-fn moment(settings: &LegacySettings, catalog: &Catalog) -> Result<(String, bool), StoreError> {
+/// When the row `t` is over, read in `zone` where its moment has none of its own.
+pub(super) fn end_in(settings: &LegacySettings, catalog: &Catalog, zone: &str) -> Result<String, StoreError> {
+    let (moment, _) = moment(settings, catalog, zone)?;
+    Ok(end(&settings.expiry, &moment))
+}
+
+/// The moment as one with a zone, and whether `zone` was needed for it.
+fn moment(settings: &LegacySettings, catalog: &Catalog, zone: &str) -> Result<(String, bool), StoreError> {
     let (column, unit) = settings.expiry.moment();
     let name = format!("t.{}", quoted(column));
     Ok(match (unit, catalog.type_of(column)?) {
         (Unit::Seconds, _) => (format!("to_timestamp({name}::float8)"), false),
         (Unit::Millis, _) => (format!("to_timestamp({name}::float8 / 1000)"), false),
-        (Unit::Timestamp, ColumnType::Timestamp) => (format!("({name} AT TIME ZONE $2)"), true),
+        (Unit::Timestamp, ColumnType::Timestamp) => (format!("({name} AT TIME ZONE {zone})"), true),
         (Unit::Timestamp, _) => (name, false),
     })
 }
@@ -154,8 +170,7 @@ pub(super) fn sample(
     catalog: &Catalog,
     rows: u32,
 ) -> Result<(String, Option<String>), StoreError> {
-    let (moment, zoned) = moment(settings, catalog)?;
-    let moment = moment.replace("$2", "$1");
+    let (moment, zoned) = moment(settings, catalog, "$1")?;
     let (column, unit) = settings.expiry.moment();
     let name = format!("t.{}", quoted(column));
     let wall = match (unit, catalog.type_of(column)?) {
@@ -196,6 +211,7 @@ mod tests {
             },
             zone: Zone::Utc,
             users: None,
+            payload_paths: None,
             may_end: false,
             max_connections: 4,
             call_timeout: Duration::from_secs(2),

@@ -1,4 +1,5 @@
 use super::Postgres;
+use super::servers::Servers;
 use super::statements::quoted;
 use crate::store::BeatKey;
 use crate::store::Call;
@@ -46,8 +47,7 @@ impl Feed for Postgres {
     fn listen(&self) -> Call<'_, Option<Box<dyn Subscription>>> {
         within(self.limit, async move {
             self.check_ready()?;
-            let listener = self.open_listener().await?;
-            Ok(Some(Box::new(listener) as Box<dyn Subscription>))
+            self.listening.open(&channel(&self.schema)).await.map(Some)
         })
     }
 
@@ -59,21 +59,37 @@ impl Feed for Postgres {
             };
             let rows = self.read(&self.beats, TABLE, query).await?;
             let outcome = rows.first().map(|row| row.try_get::<String, _>("outcome")).transpose();
-            Ok(match outcome.map_err(failed)?.as_deref() {
-                Some("untold") => Beat::Untold,
-                Some("full") => Beat::QueueFull,
-                _ => Beat::Sent,
-            })
+            Ok(Beat::of(outcome.map_err(failed)?.as_deref()))
         })
     }
 }
 
-impl Postgres {
-    async fn open_listener(&self) -> Result<Listener, StoreError> {
+/// How one listens: on a connection of its own, and never behind a pooler that would lose it.
+pub(in crate::store) struct Listening {
+    servers: Arc<Servers>,
+    limit: Duration,
+    end_backends: Arc<str>,
+    named_statements: bool,
+    left: Left,
+}
+
+impl Listening {
+    pub(super) fn new(servers: Arc<Servers>, limit: Duration, end_backends: Arc<str>, named_statements: bool) -> Self {
+        Self {
+            servers,
+            limit,
+            end_backends,
+            named_statements,
+            left: Left::default(),
+        }
+    }
+
+    /// Listens on `channel`. The caller's deadline bounds the wait.
+    pub(in crate::store) async fn open(&self, channel: &str) -> Result<Box<dyn Subscription>, StoreError> {
         // The driver's listener would try a refused connection until its time is over, and knows one server only.
-        let mut other = self.direct.connect().await.map_err(StoreError::Unreachable)?;
+        let mut other = self.servers.connect().await.map_err(StoreError::Unreachable)?;
         self.end_left(&mut other).await?;
-        let server = self.direct.current().ok_or(StoreError::TimedOut)?;
+        let server = self.servers.current().ok_or(StoreError::TimedOut)?;
         let mut listener = Listener::connect(server, self.limit, Arc::clone(&self.left)).await?;
         for _ in 0..CATCHES {
             if is_shared(&mut listener, &mut other).await? {
@@ -81,8 +97,8 @@ impl Postgres {
             }
         }
         drop(other.close().await);
-        listener.listen(&channel(&self.schema)).await?;
-        Ok(listener)
+        listener.listen(channel).await?;
+        Ok(Box::new(listener))
     }
 
     /// Ends what was left listening, but for those that serve somebody at this moment.
@@ -102,7 +118,8 @@ impl Postgres {
         let ids: Vec<i32> = which.iter().map(|backend| backend.id).collect();
         let began: Vec<String> = which.iter().map(|backend| backend.began.clone()).collect();
         let mut work = connection.begin().await?;
-        let query = self.query(&self.sql.end_backends).bind(ids).bind(began);
+        let query = sqlx::query(AssertSqlSafe(Arc::clone(&self.end_backends))).persistent(self.named_statements);
+        let query = query.bind(ids).bind(began);
         let rows = query.fetch_all(&mut *work).await?;
         work.commit().await?;
         let mut left = Vec::new();

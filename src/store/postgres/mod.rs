@@ -47,6 +47,7 @@ use crate::model::Timestamp;
 use crate::model::User;
 use crate::model::UserId;
 use crate::model::Username;
+pub(super) use feed::Listening;
 use secrecy::SecretString;
 use servers::Servers;
 pub use servers::each_server;
@@ -75,14 +76,14 @@ pub(super) struct Postgres {
     others: Arc<PgPool>,
     /// Heartbeats of the feed, which are to be late only when everything is.
     beats: Arc<PgPool>,
-    left: feed::Left,
+    listening: Listening,
     limit: Duration,
     named_statements: bool,
     /// Name of the lock under which users are added.
     names_lock: String,
     /// Name of the lock under which expired sessions are removed.
     sweep_lock: String,
-    /// For migrations and the feed, past any pooler.
+    /// For migrations, past any pooler.
     direct: Arc<Servers>,
     schema: String,
     migrate: bool,
@@ -104,6 +105,14 @@ pub(super) fn application_pool(
 ) -> Result<Arc<PgPool>, StoreError> {
     let servers = Arc::new(Servers::of(url, settings)?);
     Ok(connect::pool(&servers, settings.max_connections, clock))
+}
+
+/// How to listen to an application's own database.
+pub(super) fn application_listening(url: &SecretString, settings: &Settings) -> Result<Listening, StoreError> {
+    let servers = Arc::new(Servers::of(url, settings)?);
+    let end_backends = Statements::in_schema("").end_backends;
+    let (limit, named) = (settings.call_timeout, settings.prepared_statements);
+    Ok(Listening::new(servers, limit, end_backends, named))
 }
 
 /// See [`super::describe`].
@@ -139,18 +148,24 @@ impl Postgres {
         };
         let lookups = (settings.max_connections / 4).max(1);
         let others = settings.max_connections.saturating_sub(lookups).max(1);
+        let sql = Statements::in_schema(schema);
         Ok(Self {
-            sql: Statements::in_schema(schema),
             lookups: connect::pool(&servers, lookups, clock.clone()),
             others: connect::pool(&servers, others, clock.clone()),
             beats: connect::pool(&servers, 1, clock),
-            left: feed::Left::default(),
+            listening: Listening::new(
+                Arc::clone(&direct),
+                settings.call_timeout,
+                Arc::clone(&sql.end_backends),
+                settings.prepared_statements,
+            ),
             limit: settings.call_timeout,
             named_statements: settings.prepared_statements,
             names_lock: format!("portcullis users {schema}"),
             sweep_lock: format!("portcullis sweep {schema}"),
             description: servers.describe(schema),
             direct,
+            sql,
             schema: schema.clone(),
             migrate: settings.migrate,
             ready: AtomicBool::new(false),

@@ -5,7 +5,7 @@ use crate::support::stage::config;
 const ADA: &str = r#"{"cookie":{},"passport":{"user":42}}"#;
 
 /// `portcullis source check crm` with these lines of a source, and perhaps a cookie.
-fn check(source: &str, cookie: Option<&str>) -> (bool, String) {
+pub(super) fn check(source: &str, cookie: Option<&str>) -> (bool, String) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let text = config("", &format!("{ROUTES}\n{source}"), "http://127.0.0.1:1");
     std::fs::write(folder.path().join("portcullis.toml"), text).expect("the configuration is written");

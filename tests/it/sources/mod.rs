@@ -5,6 +5,7 @@ mod checked;
 mod costs;
 mod known;
 mod refused;
+mod told;
 
 use crate::support::postgres::Postgres;
 use crate::support::stage::{HOST, Stage};

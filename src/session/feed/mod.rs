@@ -10,10 +10,18 @@
 //! The order of a beginning: LISTEN is in force, a heartbeat is heard, everything that was learnt before is forgotten,
 //! the long bound holds.
 
+mod pulse;
+mod words;
+
+pub(in crate::session) use pulse::Pulse;
+pub(in crate::session) use words::Lost;
+
 use super::cache::Cache;
 use super::load::GUARD;
+use super::moment::DatabaseTime;
 use super::token::derive;
 use super::watch::set_time;
+use crate::model::Digest;
 use crate::store::Beat;
 use crate::store::BeatKey;
 use crate::store::Call;
@@ -25,23 +33,17 @@ use aws_lc_rs::hmac;
 use secrecy::SecretSlice;
 use std::sync::Arc;
 use std::time::Duration;
+use words::Word;
 
 /// How long changes count as seen after a heartbeat that was heard was sent.
 pub(super) const LEASE: Duration = Duration::from_secs(2);
-/// Who has heard no heartbeat for this long, and up to half as long again, sends one: all instances together send two a
-/// second at most, give or take those that send at the same moment.
-const QUIET: Duration = Duration::from_millis(500);
 /// Between two attempts to listen, at first and at most, less up to a half.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// How often an application's table is looked at that has no trigger, or not the one that belongs to it.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How far ahead of the time a heartbeat may be: less than the short bound is longer than [`LEASE`]. One that is further
 /// ahead says that the database's clock was set, and nobody knows how late it is.
 const AHEAD: Duration = Duration::from_secs(1);
-/// Words that nobody understands make everything forgotten, but not more often than this.
-const UNKNOWN_APART: Duration = Duration::from_secs(1);
-/// Nor when it is told, again and again, that everything may have changed: answers to look-ups that take less can be
-/// believed in between.
-const EVERYTHING_APART: Duration = Duration::from_millis(50);
-
 /// What heartbeats are sealed with, for each of `secrets`: derived from them, since all gateways of a database share them.
 pub(super) fn keys(secrets: &[SecretSlice<u8>]) -> Arc<[BeatKey]> {
     let one = |key: &hmac::Key| {
@@ -51,41 +53,24 @@ pub(super) fn keys(secrets: &[SecretSlice<u8>]) -> Arc<[BeatKey]> {
     derive(secrets, "feed").iter().map(one).collect()
 }
 
-/// Follows the feed until it is dropped; returns where the engine has none.
+/// The same for the feed of the source called `name`: keys of its own, since another's database sees them.
+pub(super) fn keys_of_source(secrets: &[SecretSlice<u8>], name: &str) -> Arc<[BeatKey]> {
+    let label = format!("portcullis heartbeat of source {name}");
+    let one = |key: &hmac::Key| {
+        let bytes = hmac::sign(key, label.as_bytes());
+        BeatKey::new(bytes.as_ref().try_into().expect("HMAC-SHA-256 has 32 bytes"))
+    };
+    derive(secrets, "feed").iter().map(one).collect()
+}
+
+/// Follows the feed until it is dropped; returns where the engine has none. That of a source is followed while its table
+/// has the trigger.
 pub(super) async fn follow(cache: &Cache) {
     let mut follower = Follower::new(cache);
     while let Some(lost) = follower.subscription().await {
         let pause = follower.lost(&lost);
         tokio::time::sleep(pause).await;
     }
-}
-
-/// Why nothing is heard.
-#[derive(Debug)]
-pub(super) enum Lost {
-    /// No subscription, or it ended.
-    Broken(StoreError),
-    /// Heartbeats were sent and none was heard.
-    Unheard,
-    /// No heartbeat could be sent.
-    Unsent(StoreError),
-    /// The database's clock was set.
-    ClockSet,
-    /// The triggers tell nothing, so no heartbeat was sent.
-    Untold,
-    /// There is no room for what they tell, so none was sent.
-    QueueFull,
-}
-
-/// What is told to the log, each once until the feed is healthy again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Word {
-    Broken,
-    Unheard,
-    Unsent,
-    ClockSet,
-    Untold,
-    QueueFull,
 }
 
 pub(super) struct Follower<'a> {
@@ -108,9 +93,14 @@ impl<'a> Follower<'a> {
 
     /// One subscription, from LISTEN to its end; `None` where the engine has no feed.
     async fn subscription(&mut self) -> Option<Lost> {
-        let listening = tokio::time::timeout(GUARD, self.cache.store.listen());
+        if let Some(lookups) = &self.cache.lookups
+            && let Err(lost) = lookups.is_told().await
+        {
+            return Some(lost);
+        }
+        let listening = tokio::time::timeout(GUARD, self.cache.listen());
         // How late a heartbeat is depends on the database's clock, which may be another server's by now.
-        let (listening, _) = tokio::join!(listening, set_time(self.cache));
+        let (listening, ()) = tokio::join!(listening, self.cache.set_feed_time());
         match listening.unwrap_or(Err(StoreError::TimedOut)) {
             Ok(Some(mut subscription)) => Some(self.listen(&mut *subscription).await),
             Ok(None) => None,
@@ -133,7 +123,7 @@ impl<'a> Follower<'a> {
             }
             if sending.is_none() && pulse.beat(now) {
                 let keys = cache.beat_keys();
-                sending = keys.first().cloned().map(|key| cache.store.beat(key));
+                sending = keys.first().cloned().map(|key| cache.send_beat(key));
             }
             let sent = async {
                 match &mut sending {
@@ -157,7 +147,7 @@ impl<'a> Follower<'a> {
 
     pub(super) fn hear(&mut self, message: FeedMessage, pulse: &mut Pulse) {
         match message {
-            FeedMessage::Sessions(digests) => digests.iter().for_each(|digest| self.cache.forget(digest)),
+            FeedMessage::Sessions(told) => told.iter().for_each(|digest| self.cache.forget_told(digest)),
             FeedMessage::User(user) => self.cache.forget_user(user),
             FeedMessage::Everything => {
                 if pulse.everything(self.cache.time.elapsed()) {
@@ -175,13 +165,13 @@ impl<'a> Follower<'a> {
         let Some(sent) = beat.sent(&self.cache.beat_keys()) else {
             return;
         };
-        let moment = self.cache.time.moment();
+        let moment = self.cache.feed_time().moment();
         if sent.since(moment.now) > AHEAD {
             pulse.clock_set = true;
             return;
         }
         let lag = moment.now.since(sent);
-        self.cache.metrics.feed_lag.set(lag.as_secs_f64());
+        self.cache.told_by.lag.set(lag.as_secs_f64());
         let Some(until) = pulse.heard(moment.elapsed.saturating_sub(lag), moment.elapsed) else {
             return;
         };
@@ -197,19 +187,22 @@ impl<'a> Follower<'a> {
         self.healthy = true;
         self.attempts = 0;
         self.told.clear();
-        self.cache.metrics.feed_healthy.set(1);
-        tracing::info!("changes by other instances are seen as they happen");
+        self.cache.told_by.healthy.set(1);
+        words::seen(self.cache.source().as_deref());
     }
 
     /// The short bound holds from here on. How long to wait before the next attempt.
     pub(super) fn lost(&mut self, lost: &Lost) -> Duration {
         self.cache.distrust();
-        self.cache.metrics.feed_healthy.set(0);
+        self.cache.told_by.healthy.set(0);
         if std::mem::take(&mut self.healthy) {
             // The answers that open streams go by are older than they may be by the short bound.
             self.cache.streams.doubt_all();
         }
         self.tell(lost);
+        if matches!(lost, Lost::NoTrigger | Lost::OtherTrigger | Lost::Impossible) {
+            return LOOK_AGAIN.saturating_sub(part_of(LOOK_AGAIN / 2));
+        }
         let (first, most) = PAUSES;
         let pause = first.saturating_mul(1 << self.attempts.min(10)).min(most);
         self.attempts = self.attempts.saturating_add(1);
@@ -218,154 +211,52 @@ impl<'a> Follower<'a> {
 
     /// One line for each change, not for each attempt.
     fn tell(&mut self, lost: &Lost) {
-        let (word, error): (_, Option<&dyn std::error::Error>) = match lost {
-            // Said where the database is waited for.
-            Lost::Broken(StoreError::NotReady) | Lost::Unsent(StoreError::NotReady) => return,
-            Lost::Broken(StoreError::Pooled) | Lost::Unheard => (Word::Unheard, None),
-            Lost::Broken(error) => (Word::Broken, Some(error)),
-            Lost::Unsent(error) => (Word::Unsent, Some(error)),
-            Lost::ClockSet => (Word::ClockSet, None),
-            Lost::Untold => (Word::Untold, None),
-            Lost::QueueFull => (Word::QueueFull, None),
-        };
-        if self.told.contains(&word) {
+        let Some(word) = Word::of(lost) else {
             return;
-        }
-        self.told.push(word);
-        match word {
-            Word::Unheard => tracing::warn!(
-                "changes by other instances are not seen: the database accepts LISTEN, and its notifications do not \
-                 arrive. Behind a pooler in transaction mode, give a direct connection to the same database as \
-                 store.listen_url. Until then cached sessions are believed for a shorter time"
-            ),
-            Word::ClockSet => tracing::warn!("the database's clock was set; it is read anew"),
-            Word::Unsent => tracing::warn!(
-                error,
-                "changes by other instances are not seen: no heartbeat can be sent; cached sessions are believed for a \
-                 shorter time"
-            ),
-            Word::Untold => tracing::warn!(
-                "changes by other instances are not seen: the triggers feed_deleted, feed_truncated and feed_updated of the \
-                 tables sessions and users are gone or switched off; switch them on (ALTER TABLE ... ENABLE TRIGGER ALL). \
-                 Until then cached sessions are believed for a shorter time"
-            ),
-            Word::QueueFull => tracing::warn!(
-                "changes by other instances are not seen: the database's queue of notifications is half full, because \
-                 somebody listens within a long transaction. Until then cached sessions are believed for a shorter time"
-            ),
-            Word::Broken => tracing::warn!(
-                error,
-                "changes by other instances are not seen; cached sessions are believed for a shorter time"
-            ),
+        };
+        if !self.told.contains(&word) {
+            self.told.push(word);
+            match self.cache.source() {
+                Some(name) => words::tell_of_source(word, lost.cause(), &name),
+                None => words::tell(word, lost.cause()),
+            }
         }
     }
 }
 
-/// Heartbeats of one subscription. Times are those of [`crate::clock::Clock::elapsed`].
-pub(super) struct Pulse {
-    /// When nothing counts as heard any more.
-    until: Duration,
-    /// When the next heartbeat is sent, if none is heard before.
-    beat_at: Duration,
-    /// What became of the last one that was sent since one was heard.
-    last: Option<Result<Beat, StoreError>>,
-    /// When everything is to be forgotten for words that nobody understood.
-    flush_at: Option<Duration>,
-    /// When that may happen next.
-    flush_from: Duration,
-    /// When it may happen next for what is known to concern everything.
-    everything_from: Duration,
-    /// Whether a heartbeat was heard from ahead of the time.
-    clock_set: bool,
-}
-
-impl Pulse {
-    /// From LISTEN on: the first heartbeat is sent at once, and has as much time as all others.
-    pub(super) fn new(now: Duration) -> Self {
-        Self {
-            until: now.saturating_add(LEASE),
-            beat_at: now,
-            last: None,
-            flush_at: None,
-            flush_from: Duration::ZERO,
-            everything_from: Duration::ZERO,
-            clock_set: false,
+impl Cache {
+    fn listen(&self) -> Call<'_, Option<Box<dyn Subscription>>> {
+        match &self.lookups {
+            None => self.store.listen(),
+            Some(lookups) => Box::pin(async { lookups.feed().listen().await.map(Some) }),
         }
     }
 
-    /// A heartbeat that was sent at `sent` is heard: until when changes count as seen; `None` when it comes so late that
-    /// they do not.
-    pub(super) fn heard(&mut self, sent: Duration, now: Duration) -> Option<Duration> {
-        let until = sent.saturating_add(LEASE);
-        if until <= now {
-            return None;
-        }
-        self.until = self.until.max(until);
-        self.beat_at = now.saturating_add(QUIET).saturating_add(part_of(QUIET / 2));
-        self.last = None;
-        Some(self.until)
-    }
-
-    /// Whether a heartbeat is to be sent now.
-    pub(super) fn beat(&mut self, now: Duration) -> bool {
-        let due = now >= self.beat_at;
-        if due {
-            self.beat_at = now.saturating_add(QUIET);
-        }
-        due
-    }
-
-    pub(super) fn sent(&mut self, sent: Result<Beat, StoreError>) {
-        // One that went out is enough to know that it should have come back.
-        if !matches!(self.last, Some(Ok(Beat::Sent))) {
-            self.last = Some(sent);
+    fn send_beat(&self, key: BeatKey) -> Call<'_, Beat> {
+        match &self.lookups {
+            None => self.store.beat(key),
+            Some(lookups) => lookups.feed().beat(key),
         }
     }
 
-    pub(super) fn lost(&mut self, now: Duration) -> Option<Lost> {
-        if self.clock_set {
-            return Some(Lost::ClockSet);
+    /// The time of the database that tells.
+    fn feed_time(&self) -> &DatabaseTime {
+        self.lookups.as_ref().map_or(&self.time, |lookups| lookups.feed_time())
+    }
+
+    async fn set_feed_time(&self) {
+        match &self.lookups {
+            None => drop(set_time(self).await),
+            Some(lookups) => lookups.read_time().await,
         }
-        (now >= self.until).then(|| match self.last.take() {
-            Some(Ok(Beat::Sent)) => Lost::Unheard,
-            Some(Ok(Beat::Untold)) => Lost::Untold,
-            Some(Ok(Beat::QueueFull)) => Lost::QueueFull,
-            Some(Err(error)) => Lost::Unsent(error),
-            None => Lost::Unsent(StoreError::TimedOut),
-        })
     }
 
-    pub(super) fn unknown(&mut self, now: Duration) {
-        self.flush_at.get_or_insert(now.max(self.flush_from));
-    }
-
-    /// Whether everything is to be forgotten at once, for a word that says so; else it will be soon.
-    pub(super) fn everything(&mut self, now: Duration) -> bool {
-        if now >= self.everything_from {
-            self.everything_from = now.saturating_add(EVERYTHING_APART);
-            self.flush_at = None;
-            return true;
+    /// A session of ours may have changed, or an application's row by the digest of its key.
+    fn forget_told(&self, digest: &Digest) {
+        match &self.lookups {
+            None => self.forget(digest),
+            Some(lookups) => self.forget_row(&lookups.settings().row(&digest.0)),
         }
-        let soon = self.everything_from;
-        self.flush_at = Some(self.flush_at.map_or(soon, |at| at.min(soon)));
-        false
-    }
-
-    /// Whether everything is to be forgotten now.
-    pub(super) fn flush(&mut self, now: Duration) -> bool {
-        let due = self.flush_at.is_some_and(|at| now >= at);
-        if due {
-            self.flush_at = None;
-            self.flush_from = now.saturating_add(UNKNOWN_APART);
-            self.everything_from = now.saturating_add(EVERYTHING_APART);
-        }
-        due
-    }
-
-    /// When one of these is due.
-    fn wake_at(&self) -> Duration {
-        let wake_at = self.until.min(self.beat_at);
-        self.flush_at.map_or(wake_at, |at| wake_at.min(at))
     }
 }
 
@@ -383,8 +274,8 @@ mod tests {
     use super::super::testing::MAX_AGE;
     use super::super::testing::NO_GRACE;
     use super::super::testing::SHORT;
+    use super::pulse::QUIET;
     use super::*;
-    use crate::model::Digest;
     use crate::model::Timestamp;
     use crate::model::UserId;
     use crate::session::Identified;
