@@ -2,6 +2,7 @@
 
 use super::AccountError;
 use super::Accounts;
+use super::app_user;
 use super::rules;
 use crate::model::Event;
 use crate::model::EventKind;
@@ -12,6 +13,8 @@ use crate::store::Ended;
 use crate::store::Part;
 use crate::store::UserEdit;
 use secrecy::SecretString;
+use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// What is to be changed; `None` leaves a part as it is.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +29,8 @@ pub struct AccountEdit {
     pub state: Option<UserState>,
     /// Password; ends all sessions.
     pub password: Option<SecretString>,
+    /// Who the user is in applications that keep sessions of their own, by source; `None` for nobody. What is absent stays.
+    pub app_users: BTreeMap<String, Option<Value>>,
 }
 
 impl Accounts {
@@ -44,7 +49,9 @@ impl Accounts {
             name: name.after(before.name.as_deref()),
             ..before.clone()
         };
+        app_user::check(&before, &edit.app_users)?;
         let ready = UserEdit {
+            app_users: edit.app_users,
             email,
             name,
             groups: edit.groups.as_deref().map(rules::groups).transpose()?,
@@ -70,6 +77,7 @@ impl Accounts {
             (edit.email.changes() || edit.name.changes()).then_some(EventKind::UserChanged),
             edit.groups.is_some().then_some(EventKind::GroupsChanged),
             edit.password.is_some().then_some(EventKind::PasswordSet),
+            (!edit.app_users.is_empty()).then_some(EventKind::AppUserChanged),
             state,
         ];
         kinds

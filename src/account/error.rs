@@ -1,5 +1,6 @@
 use super::HashError;
 use super::ThrottleError;
+use super::app_user::MOST_APP_USERS;
 use super::choice::LONGEST_PASSWORD;
 use super::choice::SHORTEST_PASSWORD;
 use super::rules::MOST_GROUPS;
@@ -76,6 +77,18 @@ pub enum AccountError {
     /// Too many groups.
     #[error("a user can be in at most {MOST_GROUPS} groups")]
     TooManyGroups,
+    /// A name that no source can have.
+    #[error("{0:?} is no source: it is called as in the configuration, with a-z, 0-9 and - and at most 32 characters")]
+    Source(String),
+    /// Something that no application calls a user.
+    #[error(
+        "a user of an application is a text of 1 to 256 bytes without control characters, a whole number, or an object of \
+         at most 1024 bytes"
+    )]
+    AppUser,
+    /// Too many applications.
+    #[error("a user can be somebody in at most {MOST_APP_USERS} applications")]
+    TooManyAppUsers,
     /// A password that is too easy to guess.
     #[error("a password has at least {SHORTEST_PASSWORD} characters; several words are easy to remember")]
     ShortPassword,

@@ -12,6 +12,7 @@ use crate::store::Added;
 use crate::store::NewUser;
 use secrecy::ExposeSecret;
 use secrecy::SecretString;
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// A user as another program had them.
@@ -67,6 +68,7 @@ impl Accounts {
             groups: rules::groups(&account.groups)?,
             state: account.state,
             created_at: account.created_at.unwrap_or_else(|| self.clock.now()),
+            app_users: BTreeMap::new(),
         };
         let event = Event {
             reason: Some("imported"),

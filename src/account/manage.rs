@@ -13,6 +13,7 @@ use crate::store::Ended;
 use crate::store::NewUser;
 use crate::store::UserChange;
 use secrecy::SecretString;
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// A user as somebody types them in.
@@ -47,6 +48,7 @@ impl Accounts {
             groups: rules::groups(&new.groups)?,
             state: UserState::Active,
             created_at: self.clock.now(),
+            app_users: BTreeMap::new(),
         };
         let password = match new.password {
             Some(password) => Some(self.hash_for(&user, password).await?),

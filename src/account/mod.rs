@@ -12,6 +12,7 @@
 //! its time that the user was imported and has not signed in since. A log-in whose future is dropped is carried through and
 //! audited all the same; a change is stored whole or not at all.
 
+mod app_user;
 mod bans;
 mod change;
 mod choice;

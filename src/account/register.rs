@@ -11,6 +11,7 @@ use crate::model::UserId;
 use crate::model::UserState;
 use crate::store::NewUser;
 use secrecy::SecretString;
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// A user as a visitor describes themselves.
@@ -44,6 +45,7 @@ impl Accounts {
             groups: vec![REGISTERED.to_owned()],
             state: UserState::Active,
             created_at: self.clock.now(),
+            app_users: BTreeMap::new(),
         };
         self.check_choice(&user, &new.password)?;
         // Counted before it is hashed, and never given back: each one asks whether a name is free.

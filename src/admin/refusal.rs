@@ -185,6 +185,9 @@ impl From<AccountError> for Refusal {
             | AccountError::LookAlike
             | AccountError::Group(_)
             | AccountError::TooManyGroups
+            | AccountError::Source(_)
+            | AccountError::AppUser
+            | AccountError::TooManyAppUsers
             | AccountError::ShortPassword
             | AccountError::LongPassword
             | AccountError::CommonPassword

@@ -67,6 +67,12 @@ fn texts() -> Value {
         "EventKind": { "type": "string", "pattern": "^[a-z_]{1,40}$" },
         "Username": { "type": "string", "pattern": "^[a-z0-9._@+-]{1,64}$" },
         "Group": { "type": "string", "pattern": "^[A-Za-z0-9._:@+-]{1,64}$" },
+        "SourceName": { "type": "string", "pattern": "^[a-z][a-z0-9-]{0,31}$" },
+        "AppUser": { "anyOf": [
+            { "type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f]*$" },
+            { "type": "integer", "minimum": i64::MIN, "maximum": u64::MAX },
+            { "type": "object" },
+        ] },
         "BanWho": { "type": "string", "minLength": 1, "maxLength": 254 },
         "UserState": { "type": "string", "enum": ["active", "disabled"] },
         "OpenApi": { "type": "object", "required": ["openapi", "info", "paths"] },
@@ -112,6 +118,8 @@ fn users() -> Value {
             "groups": groups.clone(),
             "state": reference("UserState"),
             "created_at": reference("Time"),
+            "app_users": { "type": "object", "propertyNames": reference("SourceName"),
+                "additionalProperties": reference("AppUser") },
         })),
         "UserList": list_of("User"),
         "NewUser": input(&["username"], &json!({
@@ -127,6 +135,8 @@ fn users() -> Value {
             "groups": groups,
             "state": reference("UserState"),
             "password": password,
+            "app_users": { "type": "object", "propertyNames": reference("SourceName"), "maxProperties": 32,
+                "additionalProperties": or_null(&reference("AppUser")) },
         })),
     })
 }

@@ -49,6 +49,9 @@ fn is_wrong(error: &anyhow::Error) -> bool {
         | AccountError::LookAlike
         | AccountError::Group(_)
         | AccountError::TooManyGroups
+        | AccountError::Source(_)
+        | AccountError::AppUser
+        | AccountError::TooManyAppUsers
         | AccountError::ShortPassword
         | AccountError::LongPassword
         | AccountError::CommonPassword

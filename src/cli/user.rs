@@ -5,6 +5,7 @@ use super::import;
 use super::output;
 use super::password::PasswordSource;
 use super::place::{Desk, Place};
+use crate::account::AccountEdit;
 use crate::account::NewAccount;
 use crate::model::User;
 use crate::model::UserState;
@@ -12,6 +13,7 @@ use crate::model::Username;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// See and change users
 #[derive(Subcommand, Debug)]
@@ -33,6 +35,9 @@ pub(super) enum Command {
     /// Change a user's groups
     #[command(subcommand)]
     Group(Group),
+    /// Say who a user is in an application that keeps its own sessions: where its source has `open`, the user's log-in
+    /// here signs them in there, too
+    AppUser(AppUser),
     Import(import::Import),
 }
 
@@ -108,6 +113,23 @@ pub(super) struct Groups {
     place: Place,
 }
 
+#[derive(Args, Debug)]
+pub(super) struct AppUser {
+    /// The user's name
+    name: String,
+    /// The source, as the configuration calls it
+    source: String,
+    /// The application's own key for the user: 42, or {"id":42} where it keeps an object; anything else is a text, and
+    /// "42" with its quotes is a text of digits
+    #[arg(required_unless_present = "unset")]
+    value: Option<String>,
+    /// The user is nobody there any more
+    #[arg(long, conflicts_with = "value")]
+    unset: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
 pub(super) async fn run(command: Command) -> Result<()> {
     match command {
         Command::Add(options) => add(options).await,
@@ -119,6 +141,7 @@ pub(super) async fn run(command: Command) -> Result<()> {
         Command::Delete(options) => delete(options).await,
         Command::Group(Group::Add(options)) => change_groups(options, true).await,
         Command::Group(Group::Remove(options)) => change_groups(options, false).await,
+        Command::AppUser(options) => app_user(options).await,
         Command::Import(options) => import::run(options).await,
     }
 }
@@ -192,6 +215,7 @@ async fn show(options: One) -> Result<()> {
         ("groups", groups_of(&user)),
         ("state", state_of(&user).to_owned()),
         ("added", user.created_at.to_string()),
+        ("in applications", app_users_of(&user)),
     ])
 }
 
@@ -245,6 +269,32 @@ async fn change_groups(options: Groups, add: bool) -> Result<()> {
     output::line(format_args!("{} is in: {}. {effect}", user.username, groups_of(&user)))
 }
 
+async fn app_user(options: AppUser) -> Result<()> {
+    let desk = options.place.open().await?;
+    let user = desk.user(&options.name).await?;
+    let value = options.value.as_deref().map(value_of);
+    let edit = AccountEdit {
+        app_users: BTreeMap::from([(options.source.clone(), value.clone())]),
+        ..AccountEdit::default()
+    };
+    let (user, _) = desk.accounts.edit(user.id, edit, Desk::ACTOR).await?;
+    let effect = desk.effect();
+    desk.close().await;
+    if options.place.json {
+        return output::json(&user);
+    }
+    let who = value.map_or_else(|| "nobody".to_owned(), |value| value.to_string());
+    output::line(format_args!(
+        "{} is {who} in {}, from the next log-in on. {effect}",
+        user.username, options.source
+    ))
+}
+
+/// JSON where it is JSON; whoever types a word means the word.
+fn value_of(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
+}
+
 /// Tells what was done and when it counts.
 async fn finish(desk: Desk, place: &Place, user: &str, done: &str, ended: usize) -> Result<()> {
     let effect = desk.effect();
@@ -267,6 +317,17 @@ fn groups_of(user: &User) -> String {
     } else {
         user.groups.join(", ")
     }
+}
+
+fn app_users_of(user: &User) -> String {
+    if user.app_users.is_empty() {
+        return "-".into();
+    }
+    let each = user
+        .app_users
+        .iter()
+        .map(|(source, value)| format!("{source}: {value}"));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 fn state_of(user: &User) -> &'static str {

@@ -40,6 +40,10 @@ pub enum EventKind {
     UserChanged,
     /// A user's groups were changed.
     GroupsChanged,
+    /// An administrator said who a user is in an application that keeps its own sessions, or that they are nobody there.
+    AppUserChanged,
+    /// A log-in signed a user into such an application too.
+    AppSessionOpened,
     /// The data that applications keep with a session was changed.
     SessionDataChanged,
     /// An operator was let in by a link.
@@ -77,6 +81,8 @@ impl EventKind {
             Self::UserDeleted => "user_deleted",
             Self::UserChanged => "user_changed",
             Self::GroupsChanged => "groups_changed",
+            Self::AppUserChanged => "app_user_changed",
+            Self::AppSessionOpened => "app_session_opened",
             Self::SessionDataChanged => "session_data_changed",
             Self::AdminSignedIn => "admin_signed_in",
             Self::AdminSignedOut => "admin_signed_out",

@@ -1,4 +1,6 @@
 use super::Timestamp;
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Write;
 use uuid::Uuid;
@@ -52,15 +54,24 @@ impl Username {
     #[must_use]
     pub fn of_source(source: &str, subject: &str) -> Self {
         let mut name = format!("{source}:");
+        // Writing to a String cannot fail.
+        let _ = Self::write_subject(subject, &mut name);
+        Self(name)
+    }
+
+    /// What stands behind the colon of [`Username::of_source`].
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_subject(subject: &str, out: &mut impl Write) -> fmt::Result {
         for byte in subject.bytes() {
             if byte.is_ascii_alphanumeric() || b"._@+-".contains(&byte) {
-                name.push(char::from(byte));
+                out.write_char(char::from(byte))?;
             } else {
-                // Writing to a String cannot fail.
-                let _ = write!(name, "%{byte:02X}");
+                write!(out, "%{byte:02X}")?;
             }
         }
-        Self(name)
+        Ok(())
     }
 
     /// The name as text.
@@ -105,4 +116,7 @@ pub struct User {
     pub state: UserState,
     /// When the user was added.
     pub created_at: Timestamp,
+    /// Who they are in applications that keep sessions of their own, by source, as an administrator said. Never chosen by
+    /// the user.
+    pub app_users: BTreeMap<String, Value>,
 }

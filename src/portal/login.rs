@@ -1,5 +1,6 @@
 use super::Portal;
 use super::desk::{json, parameter, reader, refuse, see_other, shown_host};
+use super::entrances::{ApplicationFacts, hand_over_entrances};
 use super::error_page::{Action, ErrorPage};
 use super::fields::{Body, FieldsError, LoginFields};
 use super::pages::{LoginPage, SignedInPage};
@@ -8,6 +9,7 @@ use super::return_address::register_and_then;
 use super::visitor::{SessionFacts, UserFacts, display_name};
 use crate::account::Origin;
 use crate::model::User;
+use crate::session::Entrance;
 use crate::session::Identified;
 use crate::session::Live;
 use crate::session::Login;
@@ -32,6 +34,9 @@ struct SignedIn<'a> {
     session: SessionFacts<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<&'a str>,
+    /// Applications that the log-in is for, too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    applications: Vec<ApplicationFacts<'a>>,
     /// The user once more at the top, where older front ends look.
     #[serde(flatten)]
     top: Option<UserFacts<'a>>,
@@ -89,6 +94,7 @@ impl Portal {
             Ok((opened, before)) => {
                 self.metrics.login("succeeded").inc();
                 self.welcome(exchange, body, fields.next.as_deref(), &opened, &before)
+                    .await
             }
             Err(refused) => {
                 self.metrics.login(refused.result()).inc();
@@ -126,8 +132,9 @@ impl Portal {
         }
     }
 
-    /// The answer to who was just signed in.
-    pub(super) fn welcome(
+    /// The answer to who was just signed in, here and in the applications that it is for, too. Where one of those cannot
+    /// be entered, they are signed in here all the same, and told so.
+    pub(super) async fn welcome(
         &self,
         exchange: &Exchange,
         body: Body,
@@ -137,17 +144,21 @@ impl Portal {
     ) -> Answer {
         let next = self.accept_next(exchange, next);
         let next = next.as_deref().unwrap_or("/");
+        let entrances = self.enter(exchange, opened).await;
         // Whoever is signed in already comes with the cookie: it holds.
         let is_trip = body != Body::Json && !matches!(before, Identified::Live(_));
         let trips = self.trips.of(exchange, self.sessions.now());
         let answer = match body {
-            Body::Json => signed_in(exchange, opened, Some(next)),
+            Body::Json => signed_in(exchange, opened, Some(next), &entrances),
             Body::Form | Body::Nothing if is_trip && trips.are_many() => {
                 self.end_of_circle(exchange, before, opened, next)
             }
-            Body::Form | Body::Nothing => see_other(exchange, next),
+            Body::Form | Body::Nothing => self
+                .not_everywhere(exchange, opened, next, &entrances)
+                .unwrap_or_else(|| see_other(exchange, next)),
         };
         let mut answer = self.hand_over(exchange, answer, opened, before);
+        hand_over_entrances(&mut answer, &entrances);
         if is_trip && let Some(line) = self.trips.one_more(trips, exchange, self.sessions.now()) {
             answer.headers_mut().append(SET_COOKIE, line);
         }
@@ -286,11 +297,12 @@ pub(super) fn login_of(origin: Origin, user: User, remember: bool, before: &Iden
 }
 
 /// Who is signed in now, for scripts.
-pub(super) fn signed_in(exchange: &Exchange, opened: &Opened, next: Option<&str>) -> Answer {
+pub(super) fn signed_in(exchange: &Exchange, opened: &Opened, next: Option<&str>, entrances: &[Entrance]) -> Answer {
     let signed_in = SignedIn {
         user: UserFacts::of(&opened.entry.user),
         session: SessionFacts::of(&opened.entry),
         next,
+        applications: ApplicationFacts::of(entrances),
         top: exchange.aliased.then(|| UserFacts::of(&opened.entry.user)),
     };
     json(exchange, &signed_in)

@@ -15,7 +15,9 @@ use crate::web::Answer;
 use crate::web::Audience;
 use crate::web::Exchange;
 use crate::web::Problem;
+use http::HeaderValue;
 use http::StatusCode;
+use http::header::SET_COOKIE;
 
 const STALE: &str = "This form was open for too long, or your browser did not send its cookie. You are still signed in. \
                      Please try again.";
@@ -52,6 +54,14 @@ impl Portal {
         let Some(open) = self.every_session(exchange).await else {
             return self.not_signed_out(exchange);
         };
+        let taking = match self.leave(exchange).await {
+            Ok(taking) => taking,
+            Err(error) => {
+                tracing::warn!(request.id = %exchange.request_id, error = &error as &dyn std::error::Error,
+                    "a log-out was not carried out in an application, and so not here either");
+                return self.not_signed_out(exchange);
+            }
+        };
         for live in open {
             if let Err(error) = self.end(exchange, &live).await {
                 tracing::warn!(request.id = %exchange.request_id, error = &error as &dyn std::error::Error,
@@ -65,6 +75,11 @@ impl Portal {
             plain(exchange, StatusCode::NO_CONTENT)
         };
         self.sign_off(exchange, &mut answer);
+        for line in taking {
+            if let Ok(line) = HeaderValue::try_from(line) {
+                answer.headers_mut().append(SET_COOKIE, line);
+            }
+        }
         answer
     }
 

@@ -16,6 +16,7 @@ mod cors;
 mod credential_fields;
 mod desk;
 mod endpoint;
+mod entrances;
 mod error_page;
 mod events;
 mod fields;

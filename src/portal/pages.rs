@@ -86,6 +86,17 @@ pub(super) struct SignedInPage<'a> {
     pub who: &'a str,
 }
 
+/// For who was just signed in here, and not in every application that the log-in is for.
+#[derive(Template)]
+#[template(path = "entered.html")]
+pub(super) struct EnteredPage<'a> {
+    pub site: &'a str,
+    pub host: &'a str,
+    pub who: &'a str,
+    pub next: &'a str,
+    pub notices: &'a [String],
+}
+
 /// The question before a log-out.
 #[derive(Template)]
 #[template(path = "logout.html")]

@@ -56,7 +56,7 @@ impl Portal {
         match self.replace_password(exchange, live, fields, &known).await {
             Ok(opened) => {
                 let answer = match body {
-                    Body::Json => signed_in(exchange, &opened, None),
+                    Body::Json => signed_in(exchange, &opened, None, &[]),
                     Body::Form | Body::Nothing => self.changed_page(exchange),
                 };
                 self.hand_over(exchange, answer, &opened, &known)

@@ -126,6 +126,9 @@ impl Refused {
             | AccountError::LookAlike
             | AccountError::Group(_)
             | AccountError::TooManyGroups
+            | AccountError::Source(_)
+            | AccountError::AppUser
+            | AccountError::TooManyAppUsers
             | AccountError::Hash(_) => Self::invalid(sentence(&error.to_string())),
         }
     }

@@ -61,6 +61,7 @@ impl Portal {
             Ok((opened, before)) => {
                 self.metrics.login("succeeded").inc();
                 self.welcome(exchange, body, fields.next.as_deref(), &opened, &before)
+                    .await
             }
             Err(refused) => self.refuse_register(exchange, &fields, &refused),
         }

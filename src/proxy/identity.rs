@@ -281,6 +281,7 @@ mod tests {
             groups: vec!["a,b".into(), "ops".into(), "staff".into()],
             state: UserState::Active,
             created_at: Timestamp::from_micros(0),
+            app_users: std::collections::BTreeMap::new(),
         }
     }
 

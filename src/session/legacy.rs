@@ -91,6 +91,17 @@ impl Legacy {
         metrics: Arc<Metrics>,
     ) -> Self {
         let lookups = Lookups::new(settings.clone(), clock.clone()).ok().map(Arc::new);
+        if let Some(lookups) = lookups.clone().filter(|_| settings.table.adding.table) {
+            control.spawn(async move {
+                if let Err(error) = lookups.table().make_ready().await {
+                    tracing::warn!(
+                        source.name = lookups.settings().name,
+                        error = &error as &dyn std::error::Error,
+                        "the table of an application's sessions is not there yet"
+                    );
+                }
+            });
+        }
         let cache = lookups.map(|lookups| {
             let rules = Rules {
                 longest_grace: Sessions::LONGEST_GRACE,
@@ -105,6 +116,15 @@ impl Legacy {
             settings: settings.clone(),
             cache,
         }
+    }
+
+    pub(super) fn settings(&self) -> &SourceSettings {
+        &self.settings
+    }
+
+    /// Its cache, and who asks its tables.
+    pub(super) fn desk(&self) -> Option<&(Arc<Cache>, Arc<Lookups>)> {
+        self.cache.as_ref()
     }
 
     pub(super) fn cache(&self) -> Option<&Arc<Cache>> {
@@ -137,6 +157,16 @@ impl Cache {
         {
             self.streams.doubt_all();
         }
+    }
+}
+
+impl SourceSettings {
+    /// Whether a session that was found first and one of this source are of one person: `user_map` gave both one name, or
+    /// an administrator said who the user of ours is in the application.
+    fn is_same(&self, first: &Live, found: &Live) -> bool {
+        let (first, found) = (&first.entry, &found.entry);
+        first.user.username == found.user.username
+            || (first.source.is_none() && self.is_same_person(&first.user, &found.user.username))
     }
 }
 
@@ -250,7 +280,7 @@ impl Local {
                 None => continue,
             };
             match live {
-                Some(one) if one.entry.user.username != found.entry.user.username => {
+                Some(one) if !source.settings.is_same(&one, &found) => {
                     let pair = [one, found];
                     self.shared().record_conflict(&pair);
                     return Among::Twice(Box::new(pair));
@@ -297,6 +327,7 @@ mod tests {
                 zone: mapping.zone.clone(),
                 users: None,
                 may_end: false,
+                adding: crate::store::Adding::default(),
                 max_connections: 1,
                 call_timeout: Duration::from_secs(1),
                 prepared_statements: true,
@@ -306,6 +337,7 @@ mod tests {
             group_map: BTreeMap::new(),
             logout_paths: Vec::new(),
             max_age: Duration::from_mins(1),
+            open: None,
         }
     }
 

@@ -31,6 +31,7 @@ mod life;
 mod load;
 mod moment;
 mod open_stream;
+mod opened;
 mod record;
 mod reopen;
 mod secret;
@@ -64,13 +65,15 @@ pub use first::Local;
 pub use instances::{Discord, InstanceFacts, Presence, Whereabouts, discords, facts, signing, strangers};
 pub use legacy::{Accepted, Among, Gone};
 pub use open_stream::{Changes, OpenStream, StreamEnd};
+pub use opened::{Entered, Entrance};
 pub use record::{DataError, MOST_DATA};
 pub use secret::{SecretError, load_or_make_secret};
 #[cfg(any(test, fuzzing))]
 pub(crate) use source::probe as source_probe;
 pub use source::{
-    Condition, Derive, Encoding, Hash, MOST_PAYLOAD, Mapping, PayloadError, PayloadFormat, Place, PlaceError, Preset,
-    Secrets, SourceReport, SourceSettings, Step, Touching, UsersMapping, check_source, principal, try_cookie,
+    Condition, Derive, Encoding, Hash, MOST_PAYLOAD, Mapping, OpenCookie, PayloadError, PayloadFormat, Place,
+    PlaceError, Preset, Secrets, SourceReport, SourceSettings, Step, Touching, UsersMapping, check_source, principal,
+    try_cookie,
 };
 pub use sweep::{SweepSettings, Swept, sweep_store};
 

@@ -7,6 +7,7 @@ use crate::model::*;
 use crate::store::*;
 use secrecy::SecretString;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::time::Duration;
@@ -33,6 +34,7 @@ pub(super) fn user(name: &str) -> User {
         groups: vec!["staff".to_owned()],
         state: UserState::Active,
         created_at: START,
+        app_users: std::collections::BTreeMap::new(),
     }
 }
 
@@ -387,5 +389,37 @@ fn ended(session: &Session) -> Ended {
         digest: session.digest,
         public_id: session.public_id,
         user: session.user,
+    }
+}
+
+/// A source that reads nothing.
+pub(super) fn source(name: &str, mapping: super::source::Mapping) -> super::source::SourceSettings {
+    super::source::SourceSettings {
+        name: name.to_owned(),
+        hosts: vec!["app.example.test".to_owned()],
+        table: crate::store::LegacySettings {
+            url: "postgres://reader@localhost/crm".to_owned().into(),
+            table: mapping.table.clone(),
+            key: mapping.key.clone(),
+            payload: None,
+            verify: None,
+            columns: Vec::new(),
+            expiry: mapping.expiry.clone(),
+            zone: mapping.zone.clone(),
+            users: None,
+            payload_paths: None,
+            may_end: false,
+            adding: crate::store::Adding::default(),
+            max_connections: 1,
+            call_timeout: Duration::from_secs(2),
+            prepared_statements: true,
+        },
+        mapping,
+        secrets: Arc::default(),
+        user_map: std::collections::BTreeMap::new(),
+        group_map: std::collections::BTreeMap::new(),
+        logout_paths: Vec::new(),
+        max_age: Duration::from_secs(5),
+        open: None,
     }
 }

@@ -5,6 +5,8 @@ use crate::model::Timestamp;
 use crate::model::UserState;
 use crate::model::Username;
 use crate::store::sweeps::SweepScope;
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -40,6 +42,14 @@ pub(super) fn state(word: &str) -> Result<UserState, sqlx::Error> {
         "active" => Ok(UserState::Active),
         "disabled" => Ok(UserState::Disabled),
         _ => Err(strange("state")),
+    }
+}
+
+/// Nothing where the user has none.
+pub(super) fn app_users(object: Option<Value>) -> BTreeMap<String, Value> {
+    match object {
+        Some(Value::Object(members)) => members.into_iter().collect(),
+        _ => BTreeMap::new(),
     }
 }
 

@@ -119,6 +119,8 @@ pub struct UserEdit {
     pub password: Option<SecretString>,
     /// Whether all sessions of the user end.
     pub end_sessions: bool,
+    /// Who the user is in applications from now on, by source; `None` for nobody.
+    pub app_users: BTreeMap<String, Option<serde_json::Value>>,
 }
 
 /// A user after an edit.

@@ -33,8 +33,8 @@ pub use error::StoreError;
 pub use feed::{Beat, BeatKey, Feed, FeedMessage, Heartbeat, Subscription};
 pub use instances::{Instance, Instances, SeenInstance, Signing};
 pub use legacy::{
-    Columns, Ddl, DdlError, Expiry, Finding, LegacyFeed, LegacyRow, LegacySettings, LegacyTable, Lifetime, Sample,
-    Severity, Trigger, Unit, UserTable, Zone,
+    Adding, Columns, Ddl, DdlError, Expiry, Finding, LegacyFeed, LegacyRow, LegacySettings, LegacyTable, Lifetime,
+    Sample, Severity, Trigger, Unit, UserTable, Zone,
 };
 pub use managing::{Edited, EventFilter, EventHour, LogInTrait, Managing, Part, SessionFigures, UserEdit, Window};
 pub use open::{Role, describe, is_same, open};

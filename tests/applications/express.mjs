@@ -50,6 +50,11 @@ app.post("/login", (request, response, next) => {
   });
 });
 
+app.post("/note", (request, response) => {
+  request.session.note = request.query.text;
+  response.sendStatus(204);
+});
+
 app.post(["/logout", "/bye"], (request, response, next) => {
   request.session.destroy((error) => (error ? next(error) : response.sendStatus(204)));
 });

@@ -119,9 +119,97 @@ fn features_that_come_later_are_refused_by_name() {
         "[[upstream]]\nname = \"b\"\nservers = [\"https://b\", \"unix:/run/b\"]\nbalance = \"hash\"\nhash_by = \"session\"\nhealth = {}",
         concat!(
             "[[source]]\nname = \"crm\"\npreset = \"plain-table\"\nhosts = [\"crm.example.com\"]\n",
-            "store_url = \"postgres://reader@db/crm\"\ntouch = true\nend = true\nopen = true\ncreate_table = true"
+            "store_url = \"postgres://reader@db/crm\"\ntouch = true\nend = true"
         ),
     ]));
+}
+
+/// What is said of a source with these lines.
+fn told_of_source(lines: &str) -> String {
+    told(&format!(
+        "{WHOLE}[[source]]\nname = \"crm\"\nhosts = [\"crm.example.com\"]\n\
+         store_url = \"postgres://reader@db/crm\"\n{lines}\n"
+    ))
+}
+
+#[test]
+fn sessions_that_no_application_would_take_are_not_opened() {
+    let express = "preset = \"express\"\nsecrets = [\"keyboard cat\"]";
+    for (lines, says) in [
+        (
+            "preset = \"authjs\"\nopen = true",
+            "`open = true` needs preset = \"express\"",
+        ),
+        (
+            "preset = \"lucia\"\ncreate_table = true",
+            "`create_table = true` needs preset = \"express\"",
+        ),
+        (
+            "preset = \"express\"\nuser = \"/userId\"\nopen = true",
+            "there are no `secrets`",
+        ),
+    ] {
+        let told = told_of_source(lines);
+        assert!(told.contains(says), "{says}: {told}");
+    }
+    for (lines, says) in [
+        (
+            "user = \"/userId\"\nopen_cookie = { path = \"/\" }",
+            "says nothing where no session is opened",
+        ),
+        (
+            "user = \"/userId\"\ncreate_table = true\nkey = \"id\"",
+            "has the columns sid, sess and expire",
+        ),
+        (
+            "user = \"user_id\"\nopen = true",
+            "says who its user is in the payload only",
+        ),
+        (
+            "user = \"/cookie/user\"\nopen = true",
+            "no user can be written below /cookie",
+        ),
+        ("user = \"/users/0\"\nopen = true", "no user can be written into a list"),
+        (
+            "user = \"/userId\"\nopen = true\npayload_format = \"msgpack\"",
+            "express-session reads JSON only",
+        ),
+        (
+            "user = \"/userId\"\nopen = true\nlifetime = \"1h\"",
+            "an opened session says its end",
+        ),
+    ] {
+        let told = told_of_source(&format!("{express}\n{lines}"));
+        assert!(told.contains(says), "{says}: {told}");
+    }
+}
+
+#[test]
+fn sessions_whose_cookie_no_browser_would_keep_are_not_opened() {
+    for (lines, says) in [
+        (
+            "open_cookie = { same_site = \"none\", secure = false }",
+            "a cookie with SameSite=None that is not Secure",
+        ),
+        (
+            "cookie = \"__Secure-sid\"\nopen_cookie = { secure = false }",
+            "called \"__Secure-sid\" that is not Secure",
+        ),
+        (
+            "cookie = \"__Host-sid\"\nopen_cookie = { path = \"/app\" }",
+            "called \"__Host-sid\" with a domain or a path",
+        ),
+        (
+            "open_cookie = { domain = \"example.org\" }",
+            "browsers on crm.example.com refuse a cookie for \"example.org\"",
+        ),
+        ("open_cookie = { max_age = \"0s\" }", "max_age"),
+        ("open_cookie = { maxage = \"1h\" }", "did you mean `max_age`?"),
+    ] {
+        let express = "preset = \"express\"\nsecrets = [\"keyboard cat\"]\nuser = \"/userId\"\nopen = true";
+        let told = told_of_source(&format!("{express}\n{lines}"));
+        assert!(told.contains(says), "{says}: {told}");
+    }
 }
 
 #[test]

@@ -133,6 +133,7 @@ contract! {
         what_is_old_is_forgotten_in_batches_and_nothing_else
         sessions_are_counted_by_what_they_are
         an_edit_is_made_whole_or_not_at_all
+        who_a_user_is_in_applications_is_kept_with_the_user
         a_link_is_used_once_and_in_time
         only_the_newest_events_of_a_window_are_counted
     }

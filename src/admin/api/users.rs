@@ -17,10 +17,12 @@ use http::header::LOCATION;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::Deserializer;
+use serde_json::Value;
+use std::collections::BTreeMap;
 
 pub(super) const NO_USER: &str = "There is no such user";
 const NEW: &str = "username, email, name, groups, password";
-const CHANGE: &str = "email, name, groups, state, password";
+const CHANGE: &str = "email, name, groups, state, password, app_users";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,6 +52,9 @@ struct Change {
     state: Option<State>,
     #[serde(default, deserialize_with = "given")]
     password: Option<String>,
+    /// By source; null for nobody.
+    #[serde(default)]
+    app_users: BTreeMap<String, Option<Value>>,
 }
 
 #[derive(Deserialize)]
@@ -114,6 +119,7 @@ impl Admin {
                 State::Disabled => UserState::Disabled,
             }),
             password: change.password.map(SecretString::from),
+            app_users: change.app_users,
         };
         if ask.caller.member == Some(id) {
             self.check_own(&edit)?;

@@ -1,4 +1,5 @@
 use super::Draft;
+use super::opening;
 use crate::config::problem::Problem;
 use crate::config::shape;
 use crate::config::suggest;
@@ -14,6 +15,7 @@ use crate::session::Preset;
 use crate::session::Secrets;
 use crate::session::SourceSettings;
 use crate::session::UsersMapping;
+use crate::store::Adding;
 use crate::store::Expiry;
 use crate::store::LegacySettings;
 use crate::store::Lifetime;
@@ -35,6 +37,7 @@ pub(super) fn sources(draft: &mut Draft<'_>) -> Vec<SourceSettings> {
         let Some(preset) = preset_of(section) else { continue };
         let source = source(section, preset);
         check(draft, section, preset, &source, &key);
+        opening::check(draft, section, preset, &source, &key);
         check_against(draft, section, &source, &sources, &key);
         sources.push(source);
     }
@@ -67,6 +70,7 @@ fn source(section: &Section, preset: Preset) -> SourceSettings {
         group_map: pairs(section, "group_map"),
         logout_paths: section.texts("logout_paths").map(|(text, _)| text.to_owned()).collect(),
         max_age: section.span("max_age"),
+        open: opening::open(section),
     }
 }
 
@@ -226,6 +230,10 @@ fn table(section: &Section, mapping: &Mapping) -> LegacySettings {
             }
         }),
         may_end: false,
+        adding: Adding {
+            rows: section.flag("open"),
+            table: section.flag("create_table"),
+        },
         max_connections: section.number("max_connections").unwrap_or(4),
         call_timeout: section.span("call_timeout"),
         prepared_statements: section.flag("prepared_statements"),

@@ -37,6 +37,47 @@ const PAYLOAD: Words = Words {
     later: &[],
 };
 
+const BROWSER: Words = Words {
+    now: &["browser"],
+    later: &[],
+};
+const AUTO: Words = Words {
+    now: &["auto"],
+    later: &[],
+};
+const SAME_SITE: Words = Words {
+    now: &["lax", "strict", "none", "unset"],
+    later: &[],
+};
+
+static OPEN_COOKIE: Table = Table {
+    says: "",
+    keys: &[
+        Key::new("path", Kind::One(&shape::ROUTE_PATH), "Where the browser sends it.").default("\"/\""),
+        Key::new("domain", Kind::One(&shape::DOMAIN), "Absent: of its host alone.").example("\"example.com\""),
+        Key::new("http_only", Kind::Flag, "Out of reach of scripts.").default("true"),
+        Key::new("secure", Kind::Either(&AUTO, &Kind::Flag), "\"auto\": on https.").default("\"auto\""),
+        Key::new(
+            "same_site",
+            Kind::Words(&SAME_SITE),
+            "\"unset\": the attribute is left out.",
+        )
+        .default("\"lax\""),
+        Key::new(
+            "max_age",
+            Kind::Either(
+                &BROWSER,
+                &Kind::Span {
+                    least: Duration::from_secs(1),
+                    most: super::days(400),
+                },
+            ),
+            "How long the session lives. \"browser\": its cookie until the browser is closed, its row a day at first.",
+        )
+        .default("\"browser\""),
+    ],
+};
+
 pub(super) static SOURCE: Table = Table {
     says: "An application that keeps its own sessions in Postgres: its users are known here without a second log-in. A \
            role that may only read the named columns is enough. `portcullis source check NAME --config FILE` tries it.",
@@ -175,8 +216,25 @@ pub(super) static SOURCE: Table = Table {
             .default("true"),
         Key::later("touch"),
         Key::later("end"),
-        Key::later("open"),
-        Key::later("create_table"),
+        Key::new(
+            "open",
+            Kind::Flag,
+            "Sign people into the application, too, when they sign in on the gateway's page on one of `hosts`: as whom \
+             `portcullis user app-user` says, and nobody else. Needs preset = \"express\" and a role that may insert and \
+             delete rows.",
+        )
+        .default("false"),
+        Key::new(
+            "open_cookie",
+            Kind::Table(&OPEN_COOKIE),
+            "The attributes that the application gives its own session cookie.",
+        ),
+        Key::new(
+            "create_table",
+            Kind::Flag,
+            "Make connect-pg-simple's table where it is missing, as its createTableIfMissing does. Never alters one.",
+        )
+        .default("false"),
         Key::new(
             "logout_paths",
             Kind::List(&shape::ROUTE_PATH),

@@ -59,6 +59,10 @@ async fn look(settings: &SourceSettings, clock: Clock) -> Result<Vec<Finding>, S
     if findings.iter().any(|finding| finding.severity == Severity::Fault) {
         return Ok(findings);
     }
+    if !table.is_there().await? {
+        // It is to be made; nothing is written here.
+        return Ok(findings);
+    }
     let samples = table.sample().await?;
     findings.extend(rows(settings, &samples));
     findings.extend(zone(settings, &samples, &table.zone().await?));

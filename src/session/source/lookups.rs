@@ -26,6 +26,7 @@ use aws_lc_rs::digest;
 use futures_util::StreamExt;
 use futures_util::TryStreamExt;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -75,7 +76,7 @@ impl Lookups {
         })
     }
 
-    pub(super) fn table(&self) -> &LegacyTable {
+    pub(crate) fn table(&self) -> &LegacyTable {
         &self.table
     }
 
@@ -218,6 +219,7 @@ impl Lookups {
             groups,
             state: UserState::Active,
             created_at: Timestamp::from_micros(0),
+            app_users: BTreeMap::new(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Sessions that an application keeps in its own tables: from its cookie to its user.
 //!
-//! It writes nothing, and believes no row longer than its source's short bound. What must always hold: only the
+//! It writes nothing but rows that sign somebody in, where an operator allowed it, and believes no row longer than its source's short bound. What must always hold: only the
 //! application's own tables say who is signed in; a legacy user never has the name of one of ours, unless an operator
 //! said that they are the same; a row that cannot be read is nobody's, counted and logged once a minute; a table that
 //! cannot be asked is *could not ask*.
@@ -11,6 +11,7 @@ mod facts;
 mod keys;
 mod lookups;
 mod mapping;
+mod opening;
 mod payload;
 mod preset;
 #[cfg(any(test, fuzzing))]
@@ -23,6 +24,8 @@ pub use facts::principal;
 pub use keys::Secrets;
 pub(super) use lookups::Lookups;
 pub use mapping::{Condition, Mapping, Place, PlaceError, Touching, UsersMapping};
+pub(super) use opening::Misfit;
+pub use opening::OpenCookie;
 pub use payload::{MOST_PAYLOAD, PayloadError, PayloadFormat};
 pub use preset::Preset;
 pub use steps::{Derive, Encoding, Hash, Step};
@@ -58,6 +61,8 @@ pub struct SourceSettings {
     pub logout_paths: Vec<String>,
     /// How long a row is believed.
     pub max_age: Duration,
+    /// The cookie of sessions that a log-in here opens in the application; `None`: it opens none.
+    pub open: Option<OpenCookie>,
 }
 
 impl PartialEq for SourceSettings {
@@ -70,6 +75,7 @@ impl PartialEq for SourceSettings {
                 one.mapping.clone(),
                 maps,
                 one.max_age,
+                one.open.clone(),
             )
         };
         facts(self) == facts(other) && self.secrets == other.secrets && self.table == other.table

@@ -28,7 +28,10 @@ async fn look(settings: &SourceSettings, cookie: &str, clock: Clock) -> Result<F
         let failing = (1..=all.len()).find(|many| run(&all[..*many]).is_none());
         return Ok(Finding::fault(misfit(failing.map(|many| &all[many - 1]))));
     };
-    let lookups = Lookups::new(settings.clone(), clock)?;
+    // Nothing is made by a trial.
+    let mut reading = settings.clone();
+    reading.table.adding.table = false;
+    let lookups = Lookups::new(reading, clock)?;
     let row = lookups.table().find(&key.text).await?;
     let Some(row) = row.filter(|row| holds_secret(&key, row)) else {
         return Ok(Finding::fault(

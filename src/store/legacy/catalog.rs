@@ -82,6 +82,11 @@ impl Catalog {
         Ok(Self { columns, users, zone })
     }
 
+    /// Whether there is no such table.
+    pub(super) fn is_empty(&self) -> bool {
+        self.columns.is_empty()
+    }
+
     pub(super) fn type_of(&self, column: &str) -> Result<ColumnType, StoreError> {
         find(&self.columns, column)
     }

@@ -107,6 +107,9 @@ impl LegacyTable {
     pub async fn check(&self) -> Result<Vec<Finding>, StoreError> {
         within(PATIENCE, async {
             let known = columns_of(&self.pool, &self.settings.table).await?;
+            if known.is_empty() && self.settings.adding.table {
+                return Ok(vec![self.planned().await?]);
+            }
             if known.is_empty() {
                 return Ok(vec![self.no_table(&self.settings.table).await?]);
             }
@@ -240,11 +243,14 @@ impl LegacyTable {
             )));
         }
         let may_delete = self.asked(MAY_DELETE, &[&table]).await?;
-        match (self.settings.may_end, may_delete) {
+        if self.settings.adding.rows {
+            findings.extend(self.may_open().await?);
+        }
+        match (self.settings.may_end, may_delete || self.settings.adding.rows) {
             (true, false) => findings.push(Finding::fault(format!(
                 "end = true, and the role may not delete rows: GRANT DELETE ON {table} TO the role of store_url"
             ))),
-            (false, true) => findings.push(Finding::warning(
+            (false, true) if !self.settings.adding.rows => findings.push(Finding::warning(
                 "the role may delete rows, which nothing here needs: a role that may only read is safer",
             )),
             _ => {}
@@ -265,7 +271,7 @@ impl LegacyTable {
     }
 
     /// A question that is answered by yes or no; what cannot be said is no.
-    async fn asked(&self, question: &'static str, values: &[&str]) -> Result<bool, StoreError> {
+    pub(super) async fn asked(&self, question: &'static str, values: &[&str]) -> Result<bool, StoreError> {
         let query = || {
             let query = sqlx::query(question).persistent(false);
             values

@@ -314,6 +314,7 @@ mod tests {
             zone: Zone::Utc,
             users: None,
             may_end: false,
+            adding: super::super::Adding::default(),
             max_connections: 4,
             call_timeout: Duration::from_secs(2),
             prepared_statements: true,

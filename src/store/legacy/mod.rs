@@ -1,4 +1,5 @@
-//! Session tables of applications: read as they are, never written but where an operator allowed it.
+//! Session tables of applications: read as they are, never written but where an operator allowed it (`end`, `open`,
+//! `create_table`).
 //!
 //! What must always hold: names come from the configuration and are always quoted; values are always bound. A row that
 //! could not be asked for is never reported absent. The moment at which a row is over is judged by the clock of the
@@ -8,13 +9,15 @@ mod catalog;
 mod check;
 mod ddl;
 mod feed;
+mod open;
+mod plan;
 mod settings;
 mod sql;
 
 pub use check::{Finding, Sample, Severity};
 pub use ddl::Ddl;
 pub use feed::{DdlError, LegacyFeed, Trigger};
-pub use settings::{Expiry, LegacySettings, Lifetime, Unit, UserTable, Zone};
+pub use settings::{Adding, Expiry, LegacySettings, Lifetime, Unit, UserTable, Zone};
 
 use super::StoreError;
 use super::pool::Pool;
@@ -22,7 +25,6 @@ use super::postgres::application_pool;
 use super::work;
 use super::work::within;
 use crate::clock::Clock;
-use catalog::Catalog;
 use serde_json::Map;
 use serde_json::Value;
 use sql::Statements;
@@ -32,6 +34,7 @@ use sqlx::Row;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::sync::OnceCell;
 
@@ -59,6 +62,9 @@ pub struct LegacyTable {
     settings: LegacySettings,
     pool: Arc<Pool<PgConnection>>,
     statements: OnceCell<Statements>,
+    clock: Clock,
+    /// When the table was last tried to be made, in milliseconds; zero for never.
+    tried: AtomicU64,
 }
 
 impl LegacyTable {
@@ -67,11 +73,13 @@ impl LegacyTable {
     /// # Errors
     /// The URL cannot be used.
     pub fn new(settings: LegacySettings, clock: Clock) -> Result<Self, StoreError> {
-        let pool = application_pool(&settings.url, &settings.connecting(), clock)?;
+        let pool = application_pool(&settings.url, &settings.connecting(), clock.clone())?;
         Ok(Self {
             settings,
             pool,
             statements: OnceCell::new(),
+            clock,
+            tried: AtomicU64::new(0),
         })
     }
 
@@ -133,7 +141,7 @@ impl LegacyTable {
     async fn statements(&self) -> Result<&Statements, StoreError> {
         self.statements
             .get_or_try_init(|| async {
-                let catalog = Catalog::read(&self.pool, &self.settings).await?;
+                let catalog = self.catalog().await?;
                 sql::statements(&self.settings, &catalog)
             })
             .await

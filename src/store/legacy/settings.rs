@@ -97,6 +97,15 @@ pub struct UserTable {
     pub columns: Vec<String>,
 }
 
+/// What may be added to an application's database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Adding {
+    /// Rows that sign somebody in; those of a log-out may be deleted then.
+    pub rows: bool,
+    /// connect-pg-simple's table, where there is none.
+    pub table: bool,
+}
+
 /// Where an application keeps its sessions.
 #[derive(Clone, Debug)]
 pub struct LegacySettings {
@@ -123,6 +132,8 @@ pub struct LegacySettings {
     pub users: Option<UserTable>,
     /// Whether rows may be deleted.
     pub may_end: bool,
+    /// What may be added.
+    pub adding: Adding,
     /// Most connections at once.
     pub max_connections: u32,
     /// The most that one call may take.

@@ -16,6 +16,8 @@ pub(super) struct Statements {
     pub(super) find: Arc<str>,
     pub(super) find_user: Option<Arc<str>>,
     pub(super) end: Arc<str>,
+    /// For sources that may add rows: payload, end in seconds since 1970, key, and the zone where there is one.
+    pub(super) open: Option<Arc<str>>,
     /// Bound behind the key where the moment's column has no zone of its own.
     pub(super) zone: Option<String>,
 }
@@ -65,8 +67,33 @@ pub(super) fn statements(settings: &LegacySettings, catalog: &Catalog) -> Result
         find: find.into(),
         find_user,
         end: format!("DELETE FROM {table} AS t WHERE {key}").into(),
+        open: settings.adding.rows.then(|| open(settings, catalog)).transpose()?,
         zone: zoned.then(|| catalog.zone.clone()),
     })
+}
+
+/// Adds a row, and fails where there is one with the key.
+fn open(settings: &LegacySettings, catalog: &Catalog) -> Result<Arc<str>, StoreError> {
+    let (column, unit) = settings.expiry.moment();
+    let payload = settings.payload.as_deref().unwrap_or_default();
+    let payload_value = match catalog.type_of(payload)? {
+        ColumnType::Json => "$1::text::json",
+        _ => "$1::text",
+    };
+    let end = match (unit, catalog.type_of(column)?) {
+        (Unit::Seconds, _) => "$2::bigint",
+        (Unit::Millis, _) => "$2::bigint * 1000",
+        (Unit::Timestamp, ColumnType::Timestamp) => "to_timestamp($2::bigint) AT TIME ZONE $4",
+        (Unit::Timestamp, _) => "to_timestamp($2::bigint)",
+    };
+    let sql = format!(
+        "INSERT INTO {table} ({payload}, {column}, {key}) VALUES ({payload_value}, {end}, $3::text)",
+        table = quoted_table(&settings.table),
+        payload = quoted(payload),
+        column = quoted(column),
+        key = quoted(&settings.key),
+    );
+    Ok(sql.into())
 }
 
 /// When the row `t` is over, read in `zone` where its moment has none of its own.
@@ -213,6 +240,7 @@ mod tests {
             users: None,
             payload_paths: None,
             may_end: false,
+            adding: super::super::Adding::default(),
             max_connections: 4,
             call_timeout: Duration::from_secs(2),
             prepared_statements: true,
@@ -238,6 +266,22 @@ mod tests {
         let sql = statements(&express(), &catalog("timestamptz")).unwrap();
         assert!(!sql.find.contains("$2"), "{}", sql.find);
         assert_eq!(sql.zone, None);
+    }
+
+    #[test]
+    fn an_end_is_written_by_the_clock_that_the_application_reads_it_by() {
+        let mut settings = express();
+        assert_eq!(statements(&settings, &catalog("timestamp")).unwrap().open, None);
+        settings.adding.rows = true;
+        let sql = statements(&settings, &catalog("timestamp")).unwrap();
+        assert_eq!(
+            sql.open.as_deref(),
+            Some(
+                r#"INSERT INTO "schema_system"."session" ("sess", "expire", "sid") VALUES ($1::text::json, to_timestamp($2::bigint) AT TIME ZONE $4, $3::text)"#
+            )
+        );
+        let sql = statements(&settings, &catalog("timestamptz")).unwrap();
+        assert!(!sql.open.unwrap().contains("$4"));
     }
 
     #[test]

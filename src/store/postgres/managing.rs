@@ -36,6 +36,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 const USERS: &str = "users";
+const APP_USERS: &str = "app_users";
 const SESSIONS: &str = "sessions";
 const EVENTS: &str = "audit_events";
 
@@ -109,7 +110,14 @@ async fn edit_within(
     let found = store.query(&store.sql.find_user_by_id).bind(user.0);
     let found = work.rows(USERS, found).await?;
     let row = found.first().ok_or(StoreError::NoSuchUser)?;
-    let edited = rows::user(row).map_err(failed(USERS))?;
+    let mut edited = rows::user(row).map_err(failed(USERS))?;
+    for (source, value) in &edit.app_users {
+        set_app_user(store, work, user, source, value.as_ref()).await?;
+        match value {
+            Some(value) => edited.app_users.insert(source.clone(), value.clone()),
+            None => edited.app_users.remove(source),
+        };
+    }
     for event in events {
         events::write(store, work, event).await?;
     }
@@ -132,6 +140,27 @@ async fn claim_email(store: &Postgres, work: &mut Begun, user: UserId, email: &s
     }
     let drop_claims = store.query(&store.sql.drop_email_claims).bind(user.0).bind(email);
     work.rows(USERS, drop_claims).await.map(drop)
+}
+
+async fn set_app_user(
+    store: &Postgres,
+    work: &mut Begun,
+    user: UserId,
+    source: &str,
+    value: Option<&serde_json::Value>,
+) -> Result<(), StoreError> {
+    let statement = match value {
+        Some(value) => store
+            .query(&store.sql.set_app_user)
+            .bind(user.0)
+            .bind(source.to_owned())
+            .bind(value.clone()),
+        None => store
+            .query(&store.sql.unset_app_user)
+            .bind(user.0)
+            .bind(source.to_owned()),
+    };
+    work.rows(APP_USERS, statement).await.map(drop)
 }
 
 async fn set_data(

@@ -62,6 +62,7 @@ pub(super) fn user(row: &PgRow) -> Result<User, sqlx::Error> {
         groups: row.try_get("groups")?,
         state: columns::state(row.try_get("state")?)?,
         created_at: at(row, "user_created_at")?,
+        app_users: columns::app_users(row.try_get("app_users")?),
     })
 }
 

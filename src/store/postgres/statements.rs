@@ -4,7 +4,8 @@ const SESSION: &str = "s.digest, s.public_id, s.user_id, s.created_at, s.authent
     s.ends_at, s.remembered, s.methods, s.user_agent, s.device, host(s.first_address) AS first_address, \
     host(s.last_address) AS last_address, s.data";
 const USER: &str = "u.id, u.username, u.email, u.email_verified, u.name, u.groups, u.state, \
-    u.created_at AS user_created_at";
+    u.created_at AS user_created_at, \
+    (SELECT json_object_agg(a.source, a.value) FROM {schema}.app_users a WHERE a.user_id = u.id) AS app_users";
 const EVENT: &str = "e.at, e.kind, e.actor, e.user_id, e.username, e.session_id, host(e.address) AS address, e.reason, e.device, e.successor_id";
 
 statements! {
@@ -145,6 +146,9 @@ statements! {
     email_taken: "SELECT 1 AS taken FROM {schema}.users
         WHERE id <> $1 AND (username = $2 OR (email = $2 AND email_verified)) LIMIT 1";
     drop_email_claims: "UPDATE {schema}.users SET email = NULL WHERE id <> $1 AND email = $2 AND NOT email_verified";
+    set_app_user: "INSERT INTO {schema}.app_users (user_id, source, value) VALUES ($1, $2, $3)
+        ON CONFLICT (user_id, source) DO UPDATE SET value = EXCLUDED.value";
+    unset_app_user: "DELETE FROM {schema}.app_users WHERE user_id = $1 AND source = $2";
     set_session_data: "UPDATE {schema}.sessions SET data = $2 WHERE public_id = $1 RETURNING digest, public_id, user_id";
     // The key of a user; of a deleted one as the log knows it.
     event_user: "SELECT COALESCE((SELECT id FROM {schema}.users WHERE username = $1),
@@ -226,10 +230,11 @@ impl Statements {
     pub(super) fn in_schema(schema: &str) -> Self {
         let schema = quoted(schema);
         Self::spelled(&[
-            ("{schema}", &schema),
             ("{session}", SESSION),
             ("{user}", USER),
             ("{event}", EVENT),
+            // Last: the lists name tables too.
+            ("{schema}", &schema),
         ])
     }
 }

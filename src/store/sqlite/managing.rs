@@ -38,6 +38,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 const USERS: &str = "users";
+const APP_USERS: &str = "app_users";
 const SESSIONS: &str = "sessions";
 const EVENTS: &str = "audit_events";
 
@@ -110,7 +111,14 @@ async fn edit_within(
     let found = Sqlite::query(&store.sql.find_user_by_id).bind(user.0);
     let found = work.rows(USERS, found).await?;
     let row = found.first().ok_or(StoreError::NoSuchUser)?;
-    let edited = rows::user(row).map_err(failed(USERS))?;
+    let mut edited = rows::user(row).map_err(failed(USERS))?;
+    for (source, value) in &edit.app_users {
+        set_app_user(store, work, user, source, value.as_ref()).await?;
+        match value {
+            Some(value) => edited.app_users.insert(source.clone(), value.clone()),
+            None => edited.app_users.remove(source),
+        };
+    }
     for event in events {
         events::write(store, work, event).await?;
     }
@@ -131,6 +139,25 @@ async fn claim_email(store: &Sqlite, work: &mut Begun, user: UserId, email: &str
     }
     let drop_claims = Sqlite::query(&store.sql.drop_email_claims).bind(user.0).bind(email);
     work.rows(USERS, drop_claims).await.map(drop)
+}
+
+async fn set_app_user(
+    store: &Sqlite,
+    work: &mut Begun,
+    user: UserId,
+    source: &str,
+    value: Option<&serde_json::Value>,
+) -> Result<(), StoreError> {
+    let statement = match value {
+        Some(value) => Sqlite::query(&store.sql.set_app_user)
+            .bind(user.0)
+            .bind(source.to_owned())
+            .bind(value.to_string()),
+        None => Sqlite::query(&store.sql.unset_app_user)
+            .bind(user.0)
+            .bind(source.to_owned()),
+    };
+    work.rows(APP_USERS, statement).await.map(drop)
 }
 
 async fn set_data(

@@ -57,6 +57,7 @@ pub(super) fn user(row: &SqliteRow) -> Result<User, sqlx::Error> {
         groups: row.try_get::<Json<Vec<String>>, _>("groups")?.0,
         state: columns::state(row.try_get("state")?)?,
         created_at: at(row, "user_created_at")?,
+        app_users: columns::app_users(row.try_get("app_users")?),
     })
 }
 

@@ -3,7 +3,8 @@ use crate::store::statements::statements;
 const SESSION: &str = "s.digest, s.public_id, s.user_id, s.created_at, s.authenticated_at, s.last_seen_at, s.expires_at, \
     s.ends_at, s.remembered, s.methods, s.user_agent, s.device, s.first_address, s.last_address, s.data";
 const USER: &str = "u.id, u.username, u.email, u.email_verified, u.name, u.groups, u.state, \
-    u.created_at AS user_created_at";
+    u.created_at AS user_created_at, \
+    (SELECT json_group_object(a.source, json(a.value)) FROM app_users a WHERE a.user_id = u.id) AS app_users";
 const EVENT: &str =
     "e.at, e.kind, e.actor, e.user_id, e.username, e.session_id, e.address, e.reason, e.device, e.successor_id";
 
@@ -100,6 +101,9 @@ statements! {
     email_taken: "SELECT 1 AS taken FROM users
         WHERE id <> $1 AND (username = $2 OR (email = $2 AND email_verified)) LIMIT 1";
     drop_email_claims: "UPDATE users SET email = NULL WHERE id <> $1 AND email = $2 AND NOT email_verified";
+    set_app_user: "INSERT INTO app_users (user_id, source, value) VALUES ($1, $2, $3)
+        ON CONFLICT (user_id, source) DO UPDATE SET value = excluded.value";
+    unset_app_user: "DELETE FROM app_users WHERE user_id = $1 AND source = $2";
     set_session_data: "UPDATE sessions SET data = $2 WHERE public_id = $1 RETURNING digest, public_id, user_id";
     // The key of a user; of a deleted one as the log knows it.
     event_user: "SELECT COALESCE((SELECT id FROM users WHERE username = $1),

@@ -9,9 +9,9 @@ const PASSPORT: &str =
     "preset = \"express\"\nsecrets = [\"keyboard cat\"]\nuser = \"/passport/user\"\nlogout_paths = [\"/bye\"]";
 
 /// Settings of the application, and lines of the source.
-type Variant = (Value, String);
+pub(super) type Variant = (Value, String);
 
-fn app(more: Value) -> Value {
+pub(super) fn app(more: Value) -> Value {
     let mut all = json!({ "secret": SECRET });
     let (all_of, more) = (all.as_object_mut().expect("an object"), more);
     all_of.extend(more.as_object().expect("an object").clone());
@@ -23,21 +23,21 @@ fn source(more: &str) -> String {
 }
 
 /// A cookie for a week, touched by each request and never set again; Passport's user as a number.
-fn touched() -> Variant {
+pub(super) fn touched() -> Variant {
     let cookie = json!({ "maxAge": 168 * HOUR, "sameSite": "lax" });
     let settings = json!({ "resave": false, "passport": true, "numbers": true, "cookie": cookie });
     (app(settings), PASSPORT.to_owned())
 }
 
 /// A cookie of another name for https only, set again with each answer.
-fn rolling() -> Variant {
+pub(super) fn rolling() -> Variant {
     let cookie = json!({ "maxAge": 12 * HOUR, "sameSite": "strict", "secure": true });
     let settings = json!({ "name": "nestmap.sid", "resave": false, "rolling": true, "proxy": true, "cookie": cookie });
     (app(settings), source("cookie = \"nestmap.sid\"\nuser = \"/userId\""))
 }
 
 /// A table in a schema of its own, whose rows are written by each request.
-fn resaved() -> Variant {
+pub(super) fn resaved() -> Variant {
     let cookie = json!({ "maxAge": 24 * HOUR, "sameSite": "lax", "secure": false });
     let settings = json!({ "schema": "schema_system", "resave": true, "trust_proxy": true, "cookie": cookie });
     (
@@ -47,7 +47,7 @@ fn resaved() -> Variant {
 }
 
 /// A table of another name, ids of its own making, and a note in the session with each request.
-fn noted() -> Variant {
+pub(super) fn noted() -> Variant {
     let cookie = json!({ "maxAge": 72 * HOUR, "sameSite": "strict" });
     let settings = json!({
         "table": "sessions", "prefix": "aiq", "rolling": true, "notes": true, "ttl": 3 * 86_400, "cookie": cookie,

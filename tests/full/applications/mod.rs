@@ -3,6 +3,7 @@
 
 mod express;
 mod node;
+mod opened;
 mod program;
 mod python;
 
@@ -168,6 +169,11 @@ impl Visitor<'_> {
             lines.push(&cookie);
         }
         let answer = client.request(method, HOST, target, &lines, b"").await;
+        self.keep(&answer);
+        answer
+    }
+
+    fn keep(&mut self, answer: &Response) {
         for line in answer.values("set-cookie") {
             let pair = line.split(';').next().expect("a first part");
             let (name, value) = pair.split_once('=').expect("a pair");
@@ -176,7 +182,6 @@ impl Visitor<'_> {
                 self.cookies.insert(name.to_owned(), value.to_owned());
             }
         }
-        answer
     }
 
     /// Whom the application itself takes this visitor for, and whom the gateway told it of.

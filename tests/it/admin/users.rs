@@ -40,6 +40,48 @@ async fn a_user_is_added_seen_changed_and_deleted() {
     }
 }
 
+#[tokio::test]
+async fn who_a_user_is_in_an_application_is_said_by_administrators_and_audited() {
+    for office in Office::on_both_engines() {
+        let id = office.add("ada", &[]).await;
+        let path = format!("/api/users/{id}");
+        assert_eq!(office.json(&path).await["app_users"], json!({}));
+        let change = json!({ "app_users": { "crm": 42, "shop": { "id": 7 }, "wiki": "ada" } });
+        let changed = office.ask("PATCH", &path, Some(change.clone())).await;
+        assert_eq!(changed.status, 200, "{}", changed.text());
+        assert_eq!(changed.json()["app_users"], change["app_users"]);
+        let less = office
+            .ask(
+                "PATCH",
+                &path,
+                Some(json!({ "app_users": { "crm": null, "wiki": "bob" } })),
+            )
+            .await;
+        assert_eq!(less.json()["app_users"], json!({ "shop": { "id": 7 }, "wiki": "bob" }));
+        assert_eq!(office.json(&path).await, less.json());
+        for wrong in [
+            json!({ "app_users": { "Crm": 42 } }),
+            json!({ "app_users": { "crm": true } }),
+            json!({ "app_users": { "crm": 4.2 } }),
+            json!({ "app_users": { "crm": "" } }),
+            json!({ "app_users": { "crm": "x".repeat(257) } }),
+            json!({ "app_users": { "crm": { "a": "x".repeat(1024) } } }),
+            json!({ "app_users": [] }),
+        ] {
+            let refused = office.ask("PATCH", &path, Some(wrong.clone())).await;
+            assert_eq!(refused.status, 400, "{wrong}: {}", refused.text());
+        }
+        let many: serde_json::Map<_, _> = (0..33).map(|one| (format!("s{one}"), json!(one))).collect();
+        let refused = office.ask("PATCH", &path, Some(json!({ "app_users": many }))).await;
+        assert_eq!(refused.status, 400, "{}", refused.text());
+        assert_eq!(office.json(&path).await, less.json(), "nothing was changed");
+        assert_eq!(
+            office.kinds().await,
+            ["app_user_changed", "app_user_changed", "user_added"]
+        );
+    }
+}
+
 async fn assert_changed_and_deleted(office: &Office, path: &str) {
     let cookie = office.sign_in("ada").await;
     let change = json!({ "email": null, "name": "Countess", "groups": ["c"] });

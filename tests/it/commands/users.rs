@@ -188,3 +188,39 @@ fn a_data_folder_must_have_been_made_by_a_run() {
         .fails(1, &["no database in nowhere"]);
     assert!(!folder.file("nowhere").exists(), "a look must not make anything");
 }
+
+#[test]
+fn who_a_user_is_in_an_application_is_said_as_the_application_has_it() {
+    let folder = Folder::with(SMALL);
+    folder
+        .run(&["user", "add", "ada", "--password-stdin"], "correct horse battery\n")
+        .ok();
+    let said = |value: &str| {
+        let answer = folder
+            .run(&["user", "app-user", "ada", "crm", value, "--json"], "")
+            .ok()
+            .json();
+        answer["app_users"]["crm"].clone()
+    };
+    assert_eq!(said("42"), serde_json::json!(42));
+    assert_eq!(said("\"42\""), serde_json::json!("42"));
+    assert_eq!(said("ada@crm"), serde_json::json!("ada@crm"));
+    assert_eq!(said("{\"id\":42}"), serde_json::json!({ "id": 42 }));
+    let shown = folder.run(&["user", "show", "ada"], "").ok().out;
+    assert!(shown.contains("crm: {\"id\":42}"), "{shown}");
+    let told = folder.run(&["user", "app-user", "ada", "crm", "7"], "").ok().out;
+    assert!(told.contains("ada is 7 in crm"), "{told}");
+    let gone = folder
+        .run(&["user", "app-user", "ada", "crm", "--unset", "--json"], "")
+        .ok()
+        .json();
+    assert_eq!(gone["app_users"], serde_json::json!({}));
+    for wrong in [
+        &["user", "app-user", "ada", "crm"][..],
+        &["user", "app-user", "ada", "crm", "7", "--unset"],
+        &["user", "app-user", "ada", "Crm", "7"],
+        &["user", "app-user", "ada", "crm", "true"],
+    ] {
+        folder.run(wrong, "").fails(2, &[]);
+    }
+}

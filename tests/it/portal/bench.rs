@@ -73,6 +73,7 @@ fn user(name: &str) -> User {
         groups: vec!["staff".to_owned()],
         state: UserState::Active,
         created_at: START,
+        app_users: std::collections::BTreeMap::new(),
     }
 }
 

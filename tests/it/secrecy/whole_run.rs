@@ -22,6 +22,8 @@ const OLD_SECRET: &str = "former-secret-0123456789abcdef0123456789abcdef";
 const TOKEN: &str = "admin-token-0123456789abcdef0123456789abcdef";
 const HEADER_TOKEN: &str = "header-token-0123456789abcdef0123456789abcdef";
 const DATABASE: &str = "database-password";
+/// What an application that keeps its own sessions signs its cookies with.
+const THEIRS: &str = "the-secret-of-an-application";
 
 const ADA: &str = "ada-types-this-password";
 const WRONG: &str = "ada-never-had-this-one";
@@ -48,6 +50,7 @@ const SECRETS: &[&str] = &[
     TOKEN,
     HEADER_TOKEN,
     DATABASE,
+    THEIRS,
     ADA,
     WRONG,
     NEW,
@@ -152,6 +155,21 @@ struct Run {
     asked: BTreeSet<(String, String)>,
 }
 
+/// An application that people are signed into as well, on a database of its own.
+fn application() -> String {
+    let server = Postgres::shared();
+    let url = server.database();
+    server.sql(
+        &url,
+        "CREATE TABLE session (sid varchar PRIMARY KEY, sess json NOT NULL, expire timestamp(6) NOT NULL)",
+    );
+    let url = url.replacen('@', &format!(":{DATABASE}@"), 1);
+    format!(
+        "[[source]]\nname = \"crm\"\npreset = \"express\"\nhosts = [\"{HOST}\"]\nstore_url = \"{url}\"\n\
+         secrets = [\"{THEIRS}\"]\nuser = \"/passport/user\"\nopen = true"
+    )
+}
+
 /// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum At {
@@ -162,10 +180,11 @@ enum At {
 impl Run {
     fn start(store: &str, log: &str, app: &Upstream) -> Self {
         let top = format!(
-            "{store}\n[session]\nsecrets = [\"{SECRET}\", \"{OLD_SECRET}\"]\n\
+            "{store}\n{}\n[session]\nsecrets = [\"{SECRET}\", \"{OLD_SECRET}\"]\n\
              [portal]\nregistration = true\nadmin_token = \"{HEADER_TOKEN}\"\n\
              [throttle]\naccount = \"3/10m\"\naddress = \"1000/10m\"\nbrowser = \"1000/10m\"\n\
-             [log]\nlevel = \"trace\"\n{log}\n{MORE}"
+             [log]\nlevel = \"trace\"\n{log}\n{MORE}",
+            application()
         );
         let admin = format!("[admin]\ntoken = \"{TOKEN}\"\ngroup = \"admins\"\n");
         let config = stage::config(&top, ROUTES, &app.url()).replacen("[admin]\n", &admin, 1);
@@ -457,7 +476,7 @@ async fn change_everything(run: &mut Run, bob: &str, session: &str) {
             .status,
         204
     );
-    let change = json!({ "name": "Bob", "password": NEW });
+    let change = json!({ "name": "Bob", "password": NEW, "app_users": { "crm": { "id": 7 } } });
     assert_eq!(
         run.manage("PATCH", &format!("/api/users/{bob}"), Some(change))
             .await
@@ -566,6 +585,9 @@ fn administer(run: &mut Run) {
         &["user", "show", WRONG],
         &["user", "group", "add", "ada", "staff"],
         &["user", "group", "remove", "ada", "staff"],
+        &["user", "app-user", "ada", "crm", "43", "--json"],
+        &["source", "list"],
+        &["source", "check"],
         &["user", "disable", "ada"],
         &["user", "enable", "ada"],
         &["session", "list"],
@@ -707,6 +729,7 @@ async fn scenario(store: &Store, log: &str) {
         ADA,
     );
     run.command(&["user", "add", "root", "--group", "admins", "--password-stdin"], ROOT);
+    run.command(&["user", "app-user", "ada", "crm", "42"], "");
     let mut ada = visit(&mut run).await;
     change(&mut run, &mut ada).await;
     import(&mut run).await;
@@ -725,6 +748,13 @@ async fn scenario(store: &Store, log: &str) {
         )
         .await;
     assert_eq!(last.status, 200, "{}", last.text());
+    let theirs = ada
+        .cookies
+        .get("connect.sid")
+        .expect("the application's cookie")
+        .clone();
+    let sid = theirs.trim_start_matches("s%3A").split('.').next().unwrap_or_default();
+    run.witness.learn("the key of an application's session", sid);
     search(run, store).await;
 }
 

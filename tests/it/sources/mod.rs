@@ -4,6 +4,7 @@
 mod checked;
 mod costs;
 mod known;
+mod opened;
 mod refused;
 mod told;
 

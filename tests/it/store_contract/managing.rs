@@ -114,6 +114,59 @@ pub async fn an_edit_is_made_whole_or_not_at_all(opened: &Opened) {
     assert!(matches!(nobody, Err(StoreError::NoSuchUser)));
 }
 
+fn who(app_users: &[(&str, Option<serde_json::Value>)]) -> UserEdit {
+    let each = app_users
+        .iter()
+        .map(|(source, value)| ((*source).to_owned(), value.clone()));
+    UserEdit {
+        app_users: each.collect(),
+        ..UserEdit::default()
+    }
+}
+
+pub async fn who_a_user_is_in_applications_is_kept_with_the_user(opened: &Opened) {
+    let store = &opened.store;
+    let (ann, bob) = (user("ann"), user("bob"));
+    for user in [&ann, &bob] {
+        add(&**store, user).await;
+    }
+    let session = session(&ann);
+    open_session(&**store, &session).await;
+    let events = || vec![event(EventKind::AppUserChanged)];
+    let values = [
+        ("big", u64::MAX.into()),
+        ("crm", 42.into()),
+        ("shop", serde_json::json!({ "id": 42, "name": "Grüße" })),
+        ("wiki", "42".into()),
+    ];
+    let all = who(&values.clone().map(|(source, value)| (source, Some(value))));
+    let edited = store.edit_user(ann.id, all, events()).await.unwrap();
+    let expected: std::collections::BTreeMap<_, _> = values
+        .into_iter()
+        .map(|(source, value)| (source.to_owned(), value))
+        .collect();
+    assert!(edited.ended.is_empty());
+    // However a user is asked for.
+    let found = [
+        edited.user,
+        store.find_session(&session.digest).await.unwrap().unwrap().user,
+        store.find_credentials("ann").await.unwrap().unwrap().user,
+        store.find_user_by_id(ann.id).await.unwrap().unwrap(),
+    ];
+    assert!(found.iter().all(|user| user.app_users == expected), "{found:?}");
+    assert_eq!(store.find_user_by_id(bob.id).await.unwrap().unwrap(), bob);
+    let less = who(&[("crm", Some("other".into())), ("shop", None), ("nowhere", None)]);
+    let edited = store.edit_user(ann.id, less, events()).await.unwrap();
+    let names: Vec<_> = edited.user.app_users.keys().map(String::as_str).collect();
+    assert_eq!(names, ["big", "crm", "wiki"]);
+    assert_eq!(edited.user.app_users["crm"], "other");
+    assert_eq!(store.find_user_by_id(ann.id).await.unwrap().unwrap(), edited.user);
+    let nobody = who(&[("crm", Some(1.into()))]);
+    let nobody = store.edit_user(UserId(Uuid::now_v7()), nobody, events()).await;
+    assert!(matches!(nobody, Err(StoreError::NoSuchUser)));
+    store.delete_user(ann.id, event(EventKind::UserDeleted)).await.unwrap();
+}
+
 pub async fn a_link_is_used_once_and_in_time(opened: &Opened) {
     let pass = |byte: u8, minutes: u64| Pass {
         digest: Digest([byte; 32]),

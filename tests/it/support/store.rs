@@ -108,6 +108,7 @@ pub fn user(name: &str) -> User {
         groups: vec!["admins".to_owned(), "staff".to_owned()],
         state: UserState::Active,
         created_at: NOON,
+        app_users: std::collections::BTreeMap::new(),
     }
 }
 
