@@ -48,7 +48,6 @@ pub const TARGETS: &[Target] = &[
     target("cookie_plain_table", |bytes| source::preset(Preset::PlainTable, bytes)),
     target("cookie_rails", |bytes| source::preset(Preset::Rails, bytes)),
     target("cookie_rails8", |bytes| source::preset(Preset::Rails8, bytes)),
-    target("cookie_rails_sha1", source::rails_sha1),
     target("cookie_spring_session", |bytes| {
         source::preset(Preset::SpringSession, bytes);
     }),

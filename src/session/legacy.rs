@@ -90,7 +90,8 @@ impl Legacy {
         control: tokio::runtime::Handle,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let lookups = Lookups::new(settings.clone(), clock.clone()).ok().map(Arc::new);
+        let lookups = Lookups::new(settings.clone(), clock.clone()).ok();
+        let lookups = lookups.map(|lookups| Arc::new(lookups.counting(&metrics)));
         if let Some(lookups) = lookups.clone().filter(|_| settings.table.adding.table) {
             control.spawn(async move {
                 if let Err(error) = lookups.table().make_ready().await {

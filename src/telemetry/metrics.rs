@@ -22,6 +22,11 @@ struct SourceResult {
     result: &'static str,
 }
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SourceFault {
+    source: String,
+    fault: &'static str,
+}
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LoginResult {
     result: &'static str,
 }
@@ -84,6 +89,7 @@ pub struct Metrics {
     routes: Arc<Routes>,
     refusals: Family<Reason, Counter>,
     lookups: Family<SourceResult, Counter>,
+    source_faults: Family<SourceFault, Counter>,
     cache_hits: Family<Level, Counter>,
     upstream_failures: Family<UpstreamKind, Counter>,
     streams: Family<Kind, Gauge>,
@@ -135,6 +141,11 @@ impl Metrics {
             routes,
             refusals: add(all, "refusals", "Requests refused by the gateway"),
             lookups: add(all, "session_lookups", "Session look-ups in the store"),
+            source_faults: add(
+                all,
+                "source_faults",
+                "What rows of applications say that cannot be taken",
+            ),
             cache_hits: add(all, "cache_hits", "Look-ups answered by a cache"),
             upstream_failures: add(all, "upstream_failures", "Requests that an upstream failed"),
             streams: add(all, "streams_open", "Tunnels, event streams and long answers open"),
@@ -242,6 +253,15 @@ impl Metrics {
     #[must_use]
     pub fn feed_of(&self, source: &str) -> FeedGauges {
         self.source_feeds.of(source)
+    }
+
+    /// What a source's rows said that could not be taken: `row` or `group`.
+    #[must_use]
+    pub fn source_fault(&self, source: &str, fault: &'static str) -> Counter {
+        self.source_faults.get_or_create_owned(&SourceFault {
+            source: source.to_owned(),
+            fault,
+        })
     }
 
     /// How long look-ups in the store took so far.

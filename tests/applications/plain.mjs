@@ -5,7 +5,7 @@ import cookieParser from "cookie-parser";
 import pg from "pg";
 
 const settings = JSON.parse(process.argv[2]);
-const pool = new pg.Pool({ connectionString: settings.database });
+const pool = new pg.Pool({ connectionString: settings.database, options: settings.options });
 const WEEK = 7 * 24 * 3600 * 1000;
 await pool.query(`CREATE TABLE IF NOT EXISTS users (id varchar PRIMARY KEY, email text NOT NULL)`);
 await pool.query(`CREATE TABLE IF NOT EXISTS sessions (id text PRIMARY KEY,
@@ -23,7 +23,7 @@ async function userOf(request) {
 const app = express();
 app.use(cookieParser());
 
-app.post("/login", async (request, response) => {
+app.post(["/login", "/api/auth/login"], async (request, response) => {
   const id = randomBytes(32).toString("base64url");
   const maxAge = Number(request.query.lives ?? WEEK);
   // As a text, from which Postgres drops the zone: UTC, whatever the zones of the database and of this process.
@@ -32,13 +32,14 @@ app.post("/login", async (request, response) => {
   response.cookie("session", id, { httpOnly: true, maxAge, sameSite: "lax" }).sendStatus(204);
 });
 
-app.post(["/logout", "/bye"], async (request, response) => {
+app.post(["/logout", "/bye", "/api/auth/logout"], async (request, response) => {
   await pool.query("DELETE FROM sessions WHERE id = $1", [request.cookies.session]);
   response.sendStatus(204);
 });
 
-app.get("/", async (request, response) => {
-  response.json({ user: await userOf(request), told: request.get("x-forwarded-user") ?? null });
+app.get(["/", "/api/auth/me"], async (request, response) => {
+  const told = request.get("x-forwarded-user") ?? request.get("x-user-name") ?? null;
+  response.json({ user: await userOf(request), told });
 });
 
 const server = app.listen(0, "127.0.0.1", () => console.log(server.address().port));

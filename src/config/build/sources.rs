@@ -14,6 +14,7 @@ use crate::session::Place;
 use crate::session::Preset;
 use crate::session::Secrets;
 use crate::session::SourceSettings;
+use crate::session::Step;
 use crate::session::UsersMapping;
 use crate::store::Adding;
 use crate::store::Expiry;
@@ -110,6 +111,7 @@ fn mapping(section: &Section, preset: Mapping) -> Mapping {
         cookies: section
             .text("cookie")
             .map_or(preset.cookies, |cookie| vec![cookie.to_owned()]),
+        steps: steps(section, preset.steps),
         table: column("table", preset.table),
         key: column("key", preset.key),
         payload,
@@ -129,6 +131,15 @@ fn mapping(section: &Section, preset: Mapping) -> Mapping {
         refuse: conditions(section, "refuse"),
         ..preset
     }
+}
+
+/// With `verify`, the last step splits the cookie: the preset's own, or one behind its others.
+fn steps(section: &Section, mut preset: Vec<Step>) -> Vec<Step> {
+    if let Some(column) = section.text("verify") {
+        preset.retain(|step| !matches!(step, Step::SplitVerify { .. }));
+        preset.push(Step::verify(column));
+    }
+    preset
 }
 
 fn expiry(section: &Section, preset: Expiry) -> Expiry {
@@ -216,7 +227,7 @@ fn table(section: &Section, mapping: &Mapping) -> LegacySettings {
         key: mapping.key.clone(),
         payload: mapping.payload.as_ref().map(|(column, _)| column.clone()),
         payload_paths: payload_paths(mapping),
-        verify: None,
+        verify: mapping.verified().map(str::to_owned),
         columns,
         expiry: mapping.expiry.clone(),
         zone: mapping.zone.clone(),

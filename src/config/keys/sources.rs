@@ -20,6 +20,8 @@ const PRESET: Words = Words {
         "rails8",
         "spring-session",
         "lucia",
+        "lucia-hashed",
+        "lucia-secret",
         "tower-sessions",
     ],
     later: &[],
@@ -117,6 +119,12 @@ pub(super) static SOURCE: Table = Table {
         Key::new("table", Kind::One(&shape::TABLE), "With its schema, where that is not the role's own.")
             .example("\"public.session\""),
         Key::new("key", Kind::One(&shape::COLUMN), "The column of the key.").example("\"sid\""),
+        Key::new(
+            "verify",
+            Kind::One(&shape::COLUMN),
+            "The column with the SHA-256 of the cookie's second half, where the cookie is ID.SECRET.",
+        )
+        .example("\"secret_hash\""),
         Key::new("payload", Kind::One(&shape::COLUMN), "The column of what the application wrote.").example("\"sess\""),
         Key::new("payload_format", Kind::Words(&PAYLOAD), "How it is written.").example("\"json\""),
         Key::new("expiry", Kind::One(&shape::COLUMN), "The column of the end, or of the last activity where the library \

@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 const AES_KEY: usize = 32;
-/// Hexadecimal HMAC-SHA-1 and the bar behind it.
+/// Hexadecimal HMAC-SHA-1.
 const NAME_TAG: usize = 40;
 
 #[derive(Deserialize)]
@@ -80,9 +80,17 @@ struct Inner {
 }
 
 /// The id inside a cookie of Rails' `cookies.signed`, made for the cookie of this name and not over at `now`.
-pub(super) fn rails(text: &str, cookie: &str, hash: Hash, secrets: &Secrets, now: i64) -> Option<String> {
+///
+/// The tag is by SHA-1 unless `signed_cookie_digest` says otherwise (Rails 8.1 too); its length tells. Only how the key is
+/// derived changed with Rails 7.0.
+pub(super) fn rails(text: &str, cookie: &str, secrets: &Secrets, now: i64) -> Option<String> {
     let (message, tag) = text.rsplit_once("--")?;
-    let keys = secrets.rails(hash);
+    let hash = if tag.len() == NAME_TAG {
+        Hash::Sha1
+    } else {
+        Hash::Sha256
+    };
+    let keys = secrets.rails();
     let expected = |key: &[u8]| Encoding::Hex.encode(&tag_of(hash, key, message.as_bytes()));
     keys.iter()
         .any(|key| is_same(&expected(key.as_slice()), tag))
@@ -120,13 +128,16 @@ pub(super) fn sealed_by_laravel(id: &str, cookie: &str, secret: &[u8]) -> Option
     Some(STANDARD.encode(envelope.to_string()))
 }
 
-/// A cookie as Rails' `cookies.signed` writes it, by the last of the secrets.
+/// A cookie as Rails' `cookies.signed` writes it, by the last of the secrets: the id's length says by which of its keys and
+/// which hash.
 #[cfg(any(test, fuzzing))]
-pub(super) fn signed_by_rails(id: &str, cookie: &str, hash: Hash, secrets: &Secrets) -> String {
+pub(super) fn signed_by_rails(id: &str, cookie: &str, secrets: &Secrets) -> String {
+    let hash = if id.len() & 2 == 0 { Hash::Sha1 } else { Hash::Sha256 };
     let inner = STANDARD.encode(serde_json::json!(id).to_string());
     let rails = serde_json::json!({"_rails": {"message": inner, "exp": null, "pur": format!("cookie.{cookie}")}});
     let message = STANDARD.encode(rails.to_string());
-    let key = secrets.rails(hash).last().map_or(&[][..], |key| key.as_slice());
+    let key = secrets.rails().iter().rev().nth(id.len() & 1);
+    let key = key.map_or(&[][..], |key| key.as_slice());
     let tag = Encoding::Hex.encode(&tag_of(hash, key, message.as_bytes()));
     format!("{message}--{tag}")
 }

@@ -1,4 +1,3 @@
-use super::steps::Hash;
 use aws_lc_rs::pbkdf2;
 use secrecy::ExposeSecret;
 use secrecy::SecretSlice;
@@ -17,7 +16,7 @@ type RailsKeys = Vec<Zeroizing<[u8; 64]>>;
 pub struct Secrets {
     secrets: Vec<SecretSlice<u8>>,
     /// Made once: a thousand rounds a request would be a way to keep us busy.
-    rails: [OnceLock<RailsKeys>; 2],
+    rails: OnceLock<RailsKeys>,
 }
 
 impl PartialEq for Secrets {
@@ -36,7 +35,7 @@ impl Secrets {
     pub fn new(secrets: Vec<SecretSlice<u8>>) -> Self {
         Self {
             secrets,
-            rails: Default::default(),
+            rails: OnceLock::new(),
         }
     }
 
@@ -44,13 +43,11 @@ impl Secrets {
         self.secrets.iter()
     }
 
-    pub(super) fn rails(&self, hash: Hash) -> &[Zeroizing<[u8; 64]>] {
-        let (place, algorithm) = match hash {
-            Hash::Sha1 => (&self.rails[0], pbkdf2::PBKDF2_HMAC_SHA1),
-            Hash::Sha256 => (&self.rails[1], pbkdf2::PBKDF2_HMAC_SHA256),
-        };
-        place.get_or_init(|| {
-            let derive = |secret: &SecretSlice<u8>| {
+    /// Of each secret the key as Rails derives it since 7.0, and as it did before, which an application that was upgraded
+    /// may still do.
+    pub(super) fn rails(&self) -> &[Zeroizing<[u8; 64]>] {
+        self.rails.get_or_init(|| {
+            let derive = |secret: &SecretSlice<u8>, algorithm| {
                 let mut key = Zeroizing::new([0_u8; 64]);
                 pbkdf2::derive(
                     algorithm,
@@ -61,7 +58,9 @@ impl Secrets {
                 );
                 key
             };
-            self.secrets.iter().map(derive).collect()
+            let both = [pbkdf2::PBKDF2_HMAC_SHA256, pbkdf2::PBKDF2_HMAC_SHA1];
+            let of = |secret| both.map(|algorithm| derive(secret, algorithm));
+            self.secrets.iter().flat_map(of).collect()
         })
     }
 

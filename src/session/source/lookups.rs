@@ -21,10 +21,12 @@ use crate::store::LegacyRow;
 use crate::store::LegacyTable;
 use crate::store::StoreError;
 use crate::store::Trigger;
+use crate::telemetry::Metrics;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest;
 use futures_util::StreamExt;
 use futures_util::TryStreamExt;
+use prometheus_client::metrics::counter::Counter;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -53,6 +55,9 @@ pub(crate) struct Lookups {
     clock: Clock,
     /// Rows that could not be read, since the last line of the log.
     unread: AtomicU64,
+    /// The same since the start, and groups that could not stand in a list.
+    unread_rows: Counter,
+    dropped_groups: Counter,
     /// When the log was told, in milliseconds; zero for never.
     told: AtomicU64,
 }
@@ -72,8 +77,17 @@ impl Lookups {
                 .build(),
             clock,
             unread: AtomicU64::new(0),
+            unread_rows: Counter::default(),
+            dropped_groups: Counter::default(),
             told: AtomicU64::new(0),
         })
+    }
+
+    /// Counts what cannot be taken where operators see it.
+    pub(crate) fn counting(mut self, metrics: &Metrics) -> Self {
+        self.unread_rows = metrics.source_fault(&self.settings.name, "row");
+        self.dropped_groups = metrics.source_fault(&self.settings.name, "group");
+        self
     }
 
     pub(crate) fn table(&self) -> &LegacyTable {
@@ -199,7 +213,8 @@ impl Lookups {
             .user_map
             .get(subject)
             .and_then(|name| Username::parse(name).ok());
-        let (groups, _) = facts::groups(&settings.mapping, row);
+        let (groups, dropped) = facts::groups(&settings.mapping, row);
+        self.dropped_groups.inc_by(dropped as u64);
         let mut groups: Vec<String> = groups
             .into_iter()
             .map(|group| match settings.group_map.get(&group) {
@@ -224,6 +239,7 @@ impl Lookups {
     }
 
     fn could_not_read(&self, error: PayloadError) {
+        self.unread_rows.inc();
         let unread = self.unread.fetch_add(1, Relaxed) + 1;
         let now = u64::try_from(self.clock.elapsed().as_millis())
             .unwrap_or(u64::MAX)
@@ -243,11 +259,16 @@ impl Lookups {
     }
 }
 
-/// Compared in constant time: the column is a hash of a part of the cookie.
+/// Compared in constant time: the column is a hash of a part of the cookie, as bytes or in hexadecimal.
 pub(super) fn holds_secret(key: &Key, row: &LegacyRow) -> bool {
     match (&key.verify, &row.verify) {
         (None, _) => true,
-        (Some((_, expected)), Some(stored)) => verify_slices_are_equal(expected, stored).is_ok(),
+        (Some((_, expected)), Some(stored)) if stored.len() == expected.len() => {
+            verify_slices_are_equal(expected, stored).is_ok()
+        }
+        (Some((_, expected)), Some(stored)) => {
+            verify_slices_are_equal(hex::encode(expected).as_bytes(), stored).is_ok()
+        }
         (Some(_), None) => false,
     }
 }

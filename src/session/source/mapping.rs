@@ -109,6 +109,17 @@ pub struct Mapping {
     pub comes_back: bool,
 }
 
+impl Mapping {
+    /// The column that must hold a hash of a part of the cookie.
+    #[must_use]
+    pub fn verified(&self) -> Option<&str> {
+        self.steps.iter().find_map(|step| match step {
+            Step::SplitVerify { column, .. } => Some(column.as_str()),
+            _ => None,
+        })
+    }
+}
+
 /// Which of several cookies with one name the application takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Duplicates {

@@ -44,13 +44,17 @@ pub enum Preset {
     SpringSession,
     /// Lucia 3.
     Lucia,
+    /// Lucia's guide since: the key is a hash of the cookie.
+    LuciaHashed,
+    /// Lucia's guide of today: `id.secret`, and a hash of the secret in the row.
+    LuciaSecret,
     /// tower-sessions with its sqlx store.
     TowerSessions,
 }
 
 impl Preset {
     /// All, in the order of the documentation.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Express,
         Self::PlainTable,
         Self::AuthJs,
@@ -62,6 +66,8 @@ impl Preset {
         Self::Rails8,
         Self::SpringSession,
         Self::Lucia,
+        Self::LuciaHashed,
+        Self::LuciaSecret,
         Self::TowerSessions,
     ];
 
@@ -80,6 +86,8 @@ impl Preset {
             Self::Rails8 => "rails8",
             Self::SpringSession => "spring-session",
             Self::Lucia => "lucia",
+            Self::LuciaHashed => "lucia-hashed",
+            Self::LuciaSecret => "lucia-secret",
             Self::TowerSessions => "tower-sessions",
         }
     }
@@ -108,6 +116,8 @@ impl Preset {
             Self::Rails8 => rails8(),
             Self::SpringSession => spring_session(),
             Self::Lucia => table("auth_session", "user_session", "id", at("expires_at")),
+            Self::LuciaHashed => lucia_hashed(),
+            Self::LuciaSecret => lucia_secret(),
             Self::TowerSessions => tower_sessions(),
         }
     }
@@ -250,8 +260,30 @@ fn rails() -> Mapping {
 
 fn rails8() -> Mapping {
     Mapping {
-        steps: vec![Step::PercentDecode, Step::RailsSigned(Hash::Sha256)],
+        steps: vec![Step::PercentDecode, Step::RailsSigned],
         ..table("session_id", "sessions", "id", unlimited("created_at"))
+    }
+}
+
+fn lucia_hashed() -> Mapping {
+    Mapping {
+        steps: vec![Step::HashHex {
+            hash: Hash::Sha256,
+            prefix: String::new(),
+        }],
+        ..table("session", "user_session", "id", at("expires_at"))
+    }
+}
+
+fn lucia_secret() -> Mapping {
+    let day = Expiry::After {
+        column: "created_at".to_owned(),
+        unit: Unit::Timestamp,
+        lifetime: Lifetime::Fixed(DAY),
+    };
+    Mapping {
+        steps: vec![Step::verify("secret_hash")],
+        ..table("session_token", "session", "id", day)
     }
 }
 

@@ -67,39 +67,16 @@ pub(crate) fn flask_signed(bytes: &[u8]) {
     cookie(&[signed, Step::AddPrefix("session:".to_owned())], "session", bytes);
 }
 
-/// Signed cookies of Rails before 7.
-pub(crate) fn rails_sha1(bytes: &[u8]) {
-    cookie(
-        &[Step::PercentDecode, Step::RailsSigned(Hash::Sha1)],
-        "session_id",
-        bytes,
-    );
-}
-
 /// `id.secret`, and the hash of the whole: what Lucia's documents advise.
 pub(crate) fn lucia_later(bytes: &[u8]) {
-    let split = Step::SplitVerify {
-        separator: '.',
-        column: "secret_hash".to_owned(),
-        hash: Hash::Sha256,
-    };
-    cookie(&[split], "session", bytes);
-    let hashed = Step::HashHex {
-        hash: Hash::Sha256,
-        prefix: String::new(),
-    };
-    cookie(&[hashed], "session", bytes);
+    preset(Preset::LuciaSecret, bytes);
+    preset(Preset::LuciaHashed, bytes);
 }
 
 /// A cookie's value as it may come from anybody, and one that the application made for an id of these bytes.
 fn cookie(steps: &[Step], name: &str, bytes: &[u8]) {
     let run = |value: &[u8], name: &str, secrets: &Secrets| steps::run(steps, value, name, secrets, NOW);
-    let is_signed = |step: &Step| {
-        matches!(
-            step,
-            Step::HmacVerify { .. } | Step::LaravelDecrypt | Step::RailsSigned(_)
-        )
-    };
+    let is_signed = |step: &Step| matches!(step, Step::HmacVerify { .. } | Step::LaravelDecrypt | Step::RailsSigned);
     let key = run(bytes, name, &SECRETS);
     assert!(key == run(bytes, name, &SECRETS), "it depends on more than its bytes");
     if let Some(key) = &key {
@@ -128,7 +105,7 @@ fn cookie(steps: &[Step], name: &str, bytes: &[u8]) {
             assert!(run(bent.as_bytes(), name, &SECRETS).is_none(), "{bent:?} has no tag");
         }
     }
-    let bound = |step: &Step| matches!(step, Step::LaravelDecrypt | Step::RailsSigned(_));
+    let bound = |step: &Step| matches!(step, Step::LaravelDecrypt | Step::RailsSigned);
     if steps.iter().any(bound) {
         assert!(
             run(made.as_bytes(), "other", &SECRETS).is_none(),
@@ -189,7 +166,7 @@ fn made(steps: &[Step], cookie: &str, id: &str) -> Option<(String, String)> {
             Step::SplitVerify { separator, .. } => format!("{value}{separator}secret"),
             Step::CutAfter(separator) => format!("{value}{separator}node1"),
             Step::LaravelDecrypt => envelope::sealed_by_laravel(&value, cookie, SECRET)?,
-            Step::RailsSigned(hash) => envelope::signed_by_rails(&value, cookie, *hash, &SECRETS),
+            Step::RailsSigned => envelope::signed_by_rails(&value, cookie, &SECRETS),
             Step::AddPrefix(_) | Step::HashHex { .. } | Step::RefuseVersioned => value,
         };
     }

@@ -130,9 +130,21 @@ pub enum Step {
     /// Laravel's encrypted cookie, bound to the cookie's name.
     LaravelDecrypt,
     /// Rails' signed cookie of `cookies.signed`, for the purpose `cookie.NAME`.
-    RailsSigned(Hash),
+    RailsSigned,
     /// Refuses what begins with `digits::`.
     RefuseVersioned,
+}
+
+impl Step {
+    /// `id.secret`, of whose secret this column holds the SHA-256.
+    #[must_use]
+    pub fn verify(column: &str) -> Self {
+        Self::SplitVerify {
+            separator: '.',
+            column: column.to_owned(),
+            hash: Hash::Sha256,
+        }
+    }
 }
 
 /// The key of a row, and what else the row must hold. It may be as good as a password.
@@ -184,12 +196,13 @@ pub(super) fn run(steps: &[Step], value: &[u8], cookie: &str, secrets: &Secrets,
                 hash,
             } => {
                 let (id, secret) = text.split_once(*separator)?;
+                (!secret.is_empty()).then_some(())?;
                 let digest = digest::digest(hash.digest(), secret.as_bytes());
                 verify = Some((column.clone(), digest.as_ref().to_vec()));
                 id.to_owned()
             }
             Step::LaravelDecrypt => envelope::laravel(&text, cookie, secrets)?,
-            Step::RailsSigned(hash) => envelope::rails(&text, cookie, *hash, secrets, now)?,
+            Step::RailsSigned => envelope::rails(&text, cookie, secrets, now)?,
             Step::RefuseVersioned => not_versioned(text)?,
         };
     }
@@ -262,6 +275,7 @@ mod tests {
 
     const LARAVEL: &str = "eyJpdiI6IklDRWlJeVFsSmljb0tTb3JMQzB1THc9PSIsInZhbHVlIjoiT05uaHlzVlVmSDNRR1AvcWRhTUxZWjNHaVUxZHpFUlZKRHpUUEprL1YvNm5reHZ1U3Jqc1NqTkt4U3lyMEV5cjM0NlM3WEZ3NVB0bVYzMlJpODJ1aTlsd2sweVdQL202ajNkT3lMT1pUL0FORWJXcjhDZUdtb1c3ek5ENWphemsiLCJtYWMiOiI5NGIwMTQ3YTIxMzM5Nzk4NmQ5ZGNjZGVlODlmOTE5YWE3Mjc1NGNiYWVlMDZjNjM1ODJhODEyMTUxNTQ5OGViIiwidGFnIjoiIn0=";
     const RAILS: &str = "eyJfcmFpbHMiOnsibWVzc2FnZSI6Ik53PT0iLCJleHAiOiIyMDQ2LTExLTIxVDA4OjA0OjQzLjc5NVoiLCJwdXIiOiJjb29raWUuc2Vzc2lvbl9pZCJ9fQ%3D%3D--40e873bc43c813caa62429de6b297b09f1321e92";
+    const RAILS_7: &str = "eyJfcmFpbHMiOnsibWVzc2FnZSI6Ik53PT0iLCJleHAiOiIyMDQ2LTExLTIxVDA4OjA0OjQzLjc5NVoiLCJwdXIiOiJjb29raWUuc2Vzc2lvbl9pZCJ9fQ%3D%3D--06f06efc6d17001cd356e83a3c0d8367e83c7da5";
     const NOW: i64 = 1_795_000_000;
 
     fn key_at(preset: Preset, cookie: &str, value: &str, secrets: &[&str], now: i64) -> Option<String> {
@@ -372,6 +386,9 @@ mod tests {
         assert_eq!(key(Preset::BetterAuth, &value, secret).as_deref(), Some(token));
         let bare = value.trim_end_matches("%3D");
         assert_eq!(key(Preset::BetterAuth, bare, secret), None);
+        assert_eq!(key(Preset::BetterAuth, &value, "another"), None);
+        assert_eq!(key(Preset::BetterAuth, &value.replace("OWq4", "OWq5"), secret), None);
+        assert_eq!(key(Preset::BetterAuth, token, secret), None);
         let other = "0123456789abcdefghijklmnopqrstuv.Bd1Z5wJPn0WPWWbd6qor+vPCZ0VIOudwQTrZvGQvWY4=";
         assert!(key(Preset::BetterAuth, other, secret).is_some());
     }
@@ -418,17 +435,41 @@ mod tests {
         let secret = "a".repeat(64);
         let at = |cookie: &str, value: &str, now| key_at(Preset::Rails8, cookie, value, &[&secret], now);
         let end = 2_426_400_283;
-        // The preset has the hash of current Rails; the vector is of an older one.
-        let old = |cookie: &str, value: &str, now| {
-            let steps = [Step::PercentDecode, Step::RailsSigned(Hash::Sha1)];
-            run(&steps, value.as_bytes(), cookie, &Secrets::of(&[&secret]), now).map(|key| key.text)
-        };
-        assert_eq!(old("session_id", RAILS, NOW).as_deref(), Some("7"));
-        assert_eq!(old("session_id", RAILS, end - 1).as_deref(), Some("7"));
-        assert_eq!(old("session_id", RAILS, end), None);
-        assert_eq!(old("user_id", RAILS, NOW), None);
-        assert_eq!(at("session_id", RAILS, NOW), None);
-        assert_eq!(old("session_id", &RAILS.replace("92", "93"), NOW), None);
+        // The key as Rails derives it since 7.0, and before; the tag is by SHA-1 in both.
+        for cookie in [RAILS_7, RAILS] {
+            assert_eq!(at("session_id", cookie, NOW).as_deref(), Some("7"));
+            assert_eq!(at("session_id", cookie, end - 1).as_deref(), Some("7"));
+            assert_eq!(at("session_id", cookie, end), None);
+            assert_eq!(at("user_id", cookie, NOW), None);
+            let (message, tag) = cookie.rsplit_once("--").unwrap();
+            for wrong in [
+                format!("{message}--{}", tag.replace('6', "7")),
+                format!("{message}--{}", tag.to_uppercase()),
+                format!("{message}--{}", &tag[..20]),
+                format!("{message}--"),
+                message.to_owned(),
+                format!("--{tag}"),
+                // Another id under the same tag.
+                cookie.replace("Ik53PT0i", "Ik9BPT0i"),
+            ] {
+                assert_eq!(at("session_id", &wrong, NOW), None, "{wrong}");
+            }
+            let other = key_at(Preset::Rails8, "session_id", cookie, &["another"], NOW);
+            assert_eq!(other, None);
+        }
+        // An id that is a text, in a cookie without an end.
+        let text = "eyJfcmFpbHMiOnsibWVzc2FnZSI6IkluVXROeUk9IiwiZXhwIjpudWxsLCJwdXIiOiJjb29raWUuc2Vzc2lvbl9pZCJ9fQ==--8e9fa8c853ef6ee9e175125d072b83dad24e5818";
+        assert_eq!(at("session_id", text, NOW).as_deref(), Some("u-7"));
+    }
+
+    #[test]
+    fn a_rails_application_that_signs_by_sha_256_is_understood() {
+        let secret = "a".repeat(64);
+        let message = RAILS_7.split_once("--").unwrap().0.replace("%3D", "=");
+        let secrets = Secrets::of(&[&secret]);
+        let tag = tag_of(Hash::Sha256, secrets.rails()[0].as_slice(), message.as_bytes());
+        let cookie = format!("{message}--{}", hex::encode(tag));
+        assert_eq!(key(Preset::Rails8, &cookie, &secret).as_deref(), Some("7"));
     }
 
     #[test]
@@ -436,7 +477,10 @@ mod tests {
         let value = "0123456789abcdef0123456789abcdef";
         let stored = "2::3eb1bd439947eb762998e566ccc2e099c791118b2f40579cc4f7da2b5061b7f9";
         assert_eq!(key(Preset::Rails, value, "").as_deref(), Some(stored));
-        assert_eq!(key(Preset::Rails, stored, ""), None);
+        for refused in [stored, "12::x", "2::"] {
+            assert_eq!(key(Preset::Rails, refused, ""), None, "{refused}");
+        }
+        assert!(key(Preset::Rails, "a2::x", "").is_some());
     }
 
     #[test]
@@ -468,36 +512,34 @@ mod tests {
         let key = |value: &str| run(&signed, value.as_bytes(), "session", &secrets, NOW).map(|key| key.text);
         assert_eq!(key(&value), stored);
         assert_eq!(key(sid), None);
+        for wrong in [
+            value.replace("LadA", "LadB"),
+            format!("{value}="),
+            value.replace('K', "k"),
+            format!("{sid}."),
+        ] {
+            assert_eq!(key(&wrong), None, "{wrong}");
+        }
     }
 
     #[test]
-    fn lucias_later_forms_are_steps() {
+    fn lucias_later_forms_are_presets() {
+        let token = "mp3enctlv6ot7hyobf2mg5cmxv3mkx5y5nvhi3wz";
+        let hashed = "0be73d41793fa6fb551e94f7dffe7df298954e2b0fa7514bb03b170c24e52b39";
+        assert_eq!(key(Preset::LuciaHashed, token, "").as_deref(), Some(hashed));
+        assert_ne!(key(Preset::LuciaHashed, hashed, "").as_deref(), Some(hashed));
         let none = Secrets::of(&[]);
-        let hashed = [Step::HashHex {
-            hash: Hash::Sha256,
-            prefix: String::new(),
-        }];
-        let key = run(
-            &hashed,
-            b"mp3enctlv6ot7hyobf2mg5cmxv3mkx5y5nvhi3wz",
-            "session",
-            &none,
-            NOW,
-        )
-        .unwrap();
-        assert_eq!(
-            key.text,
-            "0be73d41793fa6fb551e94f7dffe7df298954e2b0fa7514bb03b170c24e52b39"
-        );
-        let split = [Step::SplitVerify {
-            separator: '.',
-            column: "secret_hash".to_owned(),
-            hash: Hash::Sha256,
-        }];
+        let split = Preset::LuciaSecret.mapping().steps;
         let key = run(&split, b"id.secret", "session", &none, NOW).unwrap();
         assert_eq!(key.text, "id");
         let expected = digest::digest(&digest::SHA256, b"secret").as_ref().to_vec();
         assert_eq!(key.verify, Some(("secret_hash".to_owned(), expected)));
-        assert!(run(&split, b"id", "session", &none, NOW).is_none());
+        // What stands behind the first dot is the secret, other dots included.
+        let dots = run(&split, b"id.a.b", "session", &none, NOW).unwrap();
+        let expected = digest::digest(&digest::SHA256, b"a.b").as_ref().to_vec();
+        assert_eq!((dots.text.as_str(), dots.verify.unwrap().1), ("id", expected));
+        for wrong in [&b"id"[..], b"id.", b".secret", b"."] {
+            assert!(run(&split, wrong, "session", &none, NOW).is_none());
+        }
     }
 }

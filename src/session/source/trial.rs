@@ -33,12 +33,19 @@ async fn look(settings: &SourceSettings, cookie: &str, clock: Clock) -> Result<F
     reading.table.adding.table = false;
     let lookups = Lookups::new(reading, clock)?;
     let row = lookups.table().find(&key.text).await?;
-    let Some(row) = row.filter(|row| holds_secret(&key, row)) else {
+    let Some(row) = row else {
         return Ok(Finding::fault(
             "the cookie is the library's, and no row has its key: its session has ended, or `table`, `key` or `store_url` \
              are another application's",
         ));
     };
+    if !holds_secret(&key, &row) {
+        let column = settings.mapping.verified().unwrap_or_default();
+        return Ok(Finding::fault(format!(
+            "the cookie's row holds the hash of another secret: has it been changed, and is {column:?} the column with the \
+             SHA-256 of what stands behind the dot (`verify`)?"
+        )));
+    }
     if row.left.is_zero() {
         return Ok(Finding::fault(
             "the cookie's row is over: where the application still knows its user, `zone` or `lifetime` is wrong",
@@ -64,11 +71,15 @@ fn parts<'a>(settings: &'a SourceSettings, cookie: &'a str) -> (&'a str, &'a str
 /// What to do about a step that does not fit.
 fn misfit(step: Option<&Step>) -> String {
     match step {
-        Some(Step::HmacVerify { .. } | Step::LaravelDecrypt | Step::RailsSigned(_)) => {
+        Some(Step::HmacVerify { .. } | Step::LaravelDecrypt | Step::RailsSigned) => {
             "the cookie is signed with none of `secrets`, or it has been changed: write what the application signs its \
              cookies with, as secrets = [\"env:SESSION_SECRET\"], and the one before it while cookies of that one live"
                 .to_owned()
         }
+        Some(Step::SplitVerify { separator, .. }) => format!(
+            "the cookie has no {separator:?} between an id and a secret: are `preset`, `verify` and `cookie` the \
+             application's, and is this its session cookie?"
+        ),
         Some(Step::RequirePrefix(prefix)) => format!(
             "the cookie does not begin with {prefix:?} as the library's do: are `preset` and `cookie` the application's, \
              and is this its session cookie?"

@@ -109,6 +109,11 @@ fn moment(settings: &LegacySettings, catalog: &Catalog, zone: &str) -> Result<(S
     Ok(match (unit, catalog.type_of(column)?) {
         (Unit::Seconds, _) => (format!("to_timestamp({name}::float8)"), false),
         (Unit::Millis, _) => (format!("to_timestamp({name}::float8 / 1000)"), false),
+        // Seconds or milliseconds since 1970: as seconds, the latter would be in the year 5138 or later.
+        (Unit::Timestamp, ColumnType::Integer) => (
+            format!("to_timestamp(CASE WHEN {name} >= 100000000000 THEN {name} / 1000.0 ELSE {name} END)"),
+            false,
+        ),
         (Unit::Timestamp, ColumnType::Timestamp) => (format!("({name} AT TIME ZONE {zone})"), true),
         (Unit::Timestamp, _) => (name, false),
     })
@@ -201,6 +206,7 @@ pub(super) fn sample(
     let (column, unit) = settings.expiry.moment();
     let name = format!("t.{}", quoted(column));
     let wall = match (unit, catalog.type_of(column)?) {
+        (Unit::Timestamp, ColumnType::Integer) => format!("EXTRACT(EPOCH FROM {moment})::float8"),
         (Unit::Timestamp, _) => format!("EXTRACT(EPOCH FROM {name})::float8"),
         (Unit::Seconds, _) => format!("{name}::float8"),
         (Unit::Millis, _) => format!("{name}::float8 / 1000"),
@@ -265,6 +271,9 @@ mod tests {
         assert_eq!(sql.zone.as_deref(), Some("Asia/Kolkata"));
         let sql = statements(&express(), &catalog("timestamptz")).unwrap();
         assert!(!sql.find.contains("$2"), "{}", sql.find);
+        assert_eq!(sql.zone, None);
+        let sql = statements(&express(), &catalog("int8")).unwrap();
+        assert!(sql.find.contains("to_timestamp(CASE WHEN"), "{}", sql.find);
         assert_eq!(sql.zone, None);
     }
 

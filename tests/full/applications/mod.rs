@@ -1,6 +1,7 @@
 //! Applications whose sessions somebody else's library keeps, unchanged behind the gateway: each signs people in by its own
 //! code (`tests/applications`), and the gateway knows them by the application's own cookie and rows.
 
+mod deployments;
 mod express;
 mod node;
 mod opened;

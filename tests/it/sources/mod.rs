@@ -3,6 +3,7 @@
 
 mod checked;
 mod costs;
+mod formats;
 mod known;
 mod opened;
 mod refused;

@@ -170,6 +170,31 @@ async fn a_row_that_cannot_be_read_is_nobodys_and_the_log_says_so_once() {
         1,
         "{log}"
     );
+    // Each look-up is counted, the log's one line or not; 64 KiB and a little is too large, 64 KiB less a little is not.
+    let counted = |fault: &str| format!("portcullis_source_faults_total{{source=\"crm\",fault=\"{fault}\"}}");
+    let mut client = crate::support::client::Client::plain(scene.stage.gateway.admin()).await;
+    let metrics = client.get("127.0.0.1", "/metrics", &[]).await.text();
+    assert!(metrics.contains(&format!("{} 6\n", counted("row"))), "{metrics}");
+    assert!(metrics.contains(&format!("{} 0\n", counted("group"))), "{metrics}");
+    let fits = format!(r#"{{"passport":{{"user":42}},"x":"{}"}}"#, "x".repeat(65_000));
+    scene.row("fits", &fits);
+    assert_eq!(scene.told("/", &signed("fits")).await.as_deref(), Some("crm:42"));
+}
+
+#[tokio::test]
+async fn a_group_with_the_delimiter_is_dropped_and_counted() {
+    let scene = Scene::with("max_age = \"5m\"", |_| Reply::text("hello")).await;
+    let roles = r#"["staff","a,b","c,d",7]"#;
+    scene.row("sid0", &format!(r#"{{"passport":{{"user":42}},"roles":{roles}}}"#));
+    let (_, told) = scene.get("/", &[&format!("Cookie: {}", signed("sid0"))]).await;
+    assert_eq!(
+        told.expect("it was forwarded").values("x-forwarded-groups"),
+        ["crm:staff"]
+    );
+    let mut client = crate::support::client::Client::plain(scene.stage.gateway.admin()).await;
+    let metrics = client.get("127.0.0.1", "/metrics", &[]).await.text();
+    let counted = "portcullis_source_faults_total{source=\"crm\",fault=\"group\"} 3\n";
+    assert!(metrics.contains(counted), "{metrics}");
 }
 
 #[tokio::test]
