@@ -110,6 +110,24 @@ pub struct Mapping {
 }
 
 impl Mapping {
+    /// The value that the application would take, and the name under which it came: the first name of the mapping that
+    /// there is a cookie of, and of several with one name the one that its library takes.
+    pub(super) fn choose<'a>(&self, cookies: &[(&'a [u8], &'a [u8])]) -> Option<(&str, &'a [u8])> {
+        self.cookies.iter().find_map(|name| {
+            let ours = cookies.iter().filter(|(found, _)| *found == name.as_bytes());
+            let mut values = ours.map(|(_, value)| *value);
+            let first = values.next()?;
+            let chosen = match self.duplicates {
+                Duplicates::First => first,
+                Duplicates::Last => values.next_back().unwrap_or(first),
+                // Who cannot say which one counts says that none does.
+                Duplicates::Refused if values.all(|value| value == first) => first,
+                Duplicates::Refused => b"",
+            };
+            Some((name.as_str(), chosen))
+        })
+    }
+
     /// The column that must hold a hash of a part of the cookie.
     #[must_use]
     pub fn verified(&self) -> Option<&str> {
@@ -138,4 +156,58 @@ pub enum Touching {
     Payload(String, Duration),
     /// By the duration.
     By(Duration),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::preset::Preset;
+
+    fn chosen(preset: Preset, cookies: &[(&str, &str)]) -> Option<String> {
+        let pairs: Vec<_> = cookies
+            .iter()
+            .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+            .collect();
+        let mapping = preset.mapping();
+        let (_, value) = mapping.choose(&pairs)?;
+        Some(String::from_utf8(value.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn of_several_cookies_with_one_name_the_one_counts_that_the_library_takes() {
+        let two = |name| [(name, "one"), ("other", "x"), (name, "two")];
+        for (preset, name, expected) in [
+            (Preset::Express, "connect.sid", "one"),
+            (Preset::PlainTable, "session", "one"),
+            (Preset::FlaskSession, "session", "one"),
+            (Preset::Laravel, "laravel_session", "one"),
+            (Preset::Django, "sessionid", "two"),
+            // Who cannot say which one counts says that none does.
+            (Preset::SpringSession, "SESSION", ""),
+            (Preset::TowerSessions, "id", ""),
+        ] {
+            assert_eq!(chosen(preset, &two(name)).as_deref(), Some(expected), "{name}");
+        }
+        let same = [("id", "one"), ("id", "one")];
+        assert_eq!(chosen(Preset::TowerSessions, &same).as_deref(), Some("one"));
+        let between = [("id", "one"), ("id", "two"), ("id", "one")];
+        assert_eq!(chosen(Preset::TowerSessions, &between).as_deref(), Some(""));
+        // The first counts even where it is worth nothing, as it does for the library.
+        let empty = [("session", ""), ("session", "two")];
+        assert_eq!(chosen(Preset::PlainTable, &empty).as_deref(), Some(""));
+    }
+
+    #[test]
+    fn a_secure_name_comes_before_the_bare_one_and_case_tells_names_apart() {
+        for (preset, bare) in [
+            (Preset::AuthJs, "authjs.session-token"),
+            (Preset::BetterAuth, "better-auth.session_token"),
+        ] {
+            let secure = format!("__Secure-{bare}");
+            let both = [(bare, "plain"), (secure.as_str(), "secure")];
+            assert_eq!(chosen(preset, &both).as_deref(), Some("secure"), "{bare}");
+            assert_eq!(chosen(preset, &both[..1]).as_deref(), Some("plain"), "{bare}");
+            let upper = bare.to_uppercase();
+            assert_eq!(chosen(preset, &[(&upper, "x")]), None, "{upper}");
+        }
+    }
 }

@@ -89,27 +89,9 @@ impl SourceSettings {
         self.hosts.iter().any(|known| known == host)
     }
 
-    /// The value that the application would take, and the name under which it came: the first name of the mapping that
-    /// there is a cookie of, and of several with one name the one that its library takes.
-    fn choose<'a>(&self, cookies: &[(&'a [u8], &'a [u8])]) -> Option<(&str, &'a [u8])> {
-        self.mapping.cookies.iter().find_map(|name| {
-            let mut values = cookies.iter().filter(|(found, _)| *found == name.as_bytes());
-            let first = values.next()?.1;
-            let last = values.next_back().map_or(first, |(_, value)| value);
-            let chosen = match self.mapping.duplicates {
-                mapping::Duplicates::First => first,
-                mapping::Duplicates::Last => last,
-                // Who cannot say which one counts says that none does.
-                mapping::Duplicates::Refused if first == last => first,
-                mapping::Duplicates::Refused => b"",
-            };
-            Some((name.as_str(), chosen))
-        })
-    }
-
     /// The row that these cookies name, with the digest by which it is cached; `None` when they name none.
     pub(super) fn named(&self, cookies: &[(&[u8], &[u8])], now: i64) -> Option<(Digest, Key)> {
-        let (name, value) = self.choose(cookies)?;
+        let (name, value) = self.mapping.choose(cookies)?;
         let key = steps::run(&self.mapping.steps, value, name, &self.secrets, now)?;
         Some((self.digest(&key), key))
     }
