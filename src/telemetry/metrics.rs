@@ -150,11 +150,7 @@ impl Metrics {
             upstream_failures: add(all, "upstream_failures", "Requests that an upstream failed"),
             streams: add(all, "streams_open", "Tunnels, event streams and long answers open"),
             sessions: add(all, "sessions", "Sessions in the store"),
-            instances: add(
-                all,
-                "instances",
-                "Live instances on the same store, by whether they understand our cookies",
-            ),
+            instances: add(all, "instances", "Live instances that understand our cookies, and not"),
             connections: add(all, "connections", "Connections open"),
             logins: add(all, "logins", "Log-ins by result"),
             touches: add(all, "touches", "Recorded activity of sessions by result"),

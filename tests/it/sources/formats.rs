@@ -282,28 +282,21 @@ async fn each_format_is_known_as_its_library_knows_it_and_nobody_otherwise() {
         for refused in &format.refused {
             assert_eq!(scene.told("/", refused).await, None, "{name}: {refused}");
         }
+        // The types of columns are asked for once, so that a gateway which is to read others is another one.
+        let mut fresh = None;
         for change in format.live {
             scene.sql(change);
-            let stage = Stage::with("", &routes_of(&scene), |_| Reply::text("hello")).await;
-            let fresh = Scene {
-                stage,
-                database: scene.database.clone(),
-            };
-            assert_eq!(fresh.told("/", cookie).await, known, "{name}: {change}");
+            let database = scene.database.clone();
+            let stage = Stage::with("", &routes, |_| Reply::text("hello")).await;
+            let scene = fresh.insert(Scene { stage, database });
+            assert_eq!(scene.told("/", cookie).await, known, "{name}: {change}");
         }
+        let scene = fresh.as_ref().unwrap_or(&scene);
         for change in format.over {
             scene.sql(change);
             assert_eq!(scene.told("/", cookie).await, None, "{name}: {change}");
         }
     }
-}
-
-/// The routes that a gateway was started with, for another one.
-fn routes_of(scene: &Scene) -> String {
-    let text =
-        std::fs::read_to_string(scene.stage.gateway.folder().join("portcullis.toml")).expect("the configuration");
-    let (_, routes) = text.split_once("[[route]]").expect("a route");
-    format!("[[route]]{routes}")
 }
 
 #[tokio::test]
