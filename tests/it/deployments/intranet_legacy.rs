@@ -62,6 +62,11 @@ async fn headers_tell_the_application_who_it_is_whatever_a_visitor_says() {
 }
 
 #[tokio::test]
+async fn its_trigger_tells_of_a_log_out_at_once() {
+    kept::a_trigger_tells_of_a_log_out(&mut Before::new(COLUMN)).await;
+}
+
+#[tokio::test]
 async fn a_row_that_is_deleted_is_a_log_out() {
     kept::a_row_that_is_deleted_is_a_log_out(&Before::new(COLUMN)).await;
 }

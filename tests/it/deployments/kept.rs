@@ -3,7 +3,7 @@
 use super::claims::TARGET;
 use super::place::{Browser, SECRET};
 use super::theirs::{Before, OURS};
-use crate::support::client::Response;
+use crate::support::client::{Client, Response};
 use crate::support::gateway::{Gateway, PATIENCE, pause};
 use crate::support::postgres::Postgres;
 use std::time::Instant;
@@ -256,6 +256,31 @@ pub async fn a_row_that_is_deleted_is_a_log_out(before: &Before) {
     before.place.sql(&format!("DELETE FROM {}", before.column.table));
     browser.until(TARGET, 401).await;
     assert_refused(before, &mut browser, "Session expired", "the row is gone").await;
+}
+
+/// The trigger that the file's own source has is taken by the database, trusted, and tells of a log-out at once, however
+/// long rows are believed meanwhile.
+pub async fn a_trigger_tells_of_a_log_out(before: &mut Before) {
+    before.place.set("PORTCULLIS_CACHE_MAX_AGE", "5m");
+    let source = before.column.source;
+    let printed = before.place.done(&["source", "ddl", source], "");
+    before.place.sql(&printed);
+    let gateway = before.place.start();
+    let mut browser = signed_in(before, &gateway).await;
+    let healthy = format!("portcullis_source_feed_healthy{{source=\"{source}\"}} 1\n");
+    let started = Instant::now();
+    loop {
+        let mut client = Client::plain(gateway.admin()).await;
+        let metrics = client.get("127.0.0.1", "/metrics", &[]).await.text();
+        if metrics.contains(&healthy) {
+            break;
+        }
+        assert!(started.elapsed() < PATIENCE, "{}", gateway.log());
+        pause();
+    }
+    assert_known(before, &mut browser, "before").await;
+    before.place.sql(&format!("DELETE FROM {}", before.column.table));
+    browser.until(TARGET, 401).await;
 }
 
 /// Activity in the application moves its end; nobody who is active is ever signed out here, past the end that there was.
