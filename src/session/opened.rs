@@ -136,8 +136,15 @@ impl Sessions {
     ) -> Result<Vec<String>, SessionError> {
         let mut taking = Vec::new();
         for source in self.opening(host) {
-            if self.leave_one(source, cookies).await? {
-                taking.extend(source.settings().taking(https));
+            let settings = source.settings();
+            // Who may end any session of the source ends this one, too, and so that no request under way brings it back.
+            let left = if settings.table.may_end {
+                settings.named(cookies, self.now().as_seconds()).is_some()
+            } else {
+                self.leave_one(source, cookies).await?
+            };
+            if left {
+                taking.extend(settings.taking(https));
             }
         }
         Ok(taking)

@@ -4,6 +4,8 @@ use super::*;
 use crate::support::client::{Client, Response};
 use crate::support::gateway::portcullis;
 use crate::support::stage::{PASSWORD, USER, config};
+use portcullis::clock::Clock;
+use portcullis::store::{Adding, Expiry, LegacySettings, LegacyTable, Unit, Zone};
 use serde_json::{Value, json};
 
 const OPEN: &str = "open = true\nopen_cookie = { max_age = \"1h\" }";
@@ -327,6 +329,59 @@ async fn a_user_who_does_not_fit_is_signed_in_here_only() {
         assert!(pair(&answer, "connect.sid").is_none());
     }
     assert_eq!(scene.sql("SELECT count(*) FROM session").trim(), "0");
+}
+
+#[tokio::test]
+async fn a_row_that_has_the_key_already_stays_as_it_is() {
+    let database = Postgres::shared().database();
+    let server = Postgres::shared();
+    server.sql(&database, TABLE);
+    server.sql(
+        &database,
+        "INSERT INTO session VALUES ('sid0', '{\"cookie\":{},\"a\":1}', '2001-01-01')",
+    );
+    let settings = LegacySettings {
+        url: database.clone().into(),
+        table: "session".to_owned(),
+        key: "sid".to_owned(),
+        payload: Some("sess".to_owned()),
+        payload_paths: None,
+        verify: None,
+        columns: Vec::new(),
+        expiry: Expiry::At {
+            column: "expire".to_owned(),
+            unit: Unit::Timestamp,
+        },
+        zone: Zone::Utc,
+        users: None,
+        may_end: false,
+        adding: Adding {
+            rows: true,
+            table: false,
+        },
+        max_connections: 1,
+        call_timeout: Duration::from_secs(20),
+        prepared_statements: true,
+    };
+    let table = LegacyTable::new(settings.clone(), Clock::system()).expect("a table");
+    let end = Clock::system().now().plus(Duration::from_secs(90));
+    let payload = json!({ "cookie": {}, "a": 2 });
+    assert!(table.open("sid0", &payload, end).await.is_err());
+    assert_eq!(
+        server.sql(&database, "SELECT sess, expire FROM session").trim(),
+        "{\"cookie\":{},\"a\":1}|2001-01-01 00:00:00"
+    );
+    table.open("sid1", &payload, end).await.expect("another key");
+    assert_eq!(server.sql(&database, "SELECT count(*) FROM session").trim(), "2");
+    let left = table.find("sid1").await.expect("asked").expect("a row").left;
+    assert!((80..=91).contains(&left.as_secs()), "{left:?}");
+    let reads_only = LegacySettings {
+        adding: Adding::default(),
+        ..settings
+    };
+    let table = LegacyTable::new(reads_only, Clock::system()).expect("a table");
+    assert!(table.open("sid2", &payload, end).await.is_err(), "nobody allowed it");
+    assert_eq!(server.sql(&database, "SELECT count(*) FROM session").trim(), "2");
 }
 
 /// `portcullis source check crm` with these lines of a source on `database`, whose table is not there or is.
