@@ -20,11 +20,7 @@ struct Radicale {
 impl Radicale {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = crate::support::postgres::free_port();
         let config = folder.path().join("config");
         let storage = folder.path().join("collections");
         let text = format!(

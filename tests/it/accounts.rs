@@ -126,7 +126,7 @@ async fn every_failure_looks_the_same_and_is_told_apart_in_the_log_only() {
 #[tokio::test]
 async fn a_failure_is_not_answered_before_its_time_and_a_success_is_not_held_back() {
     let slow = Settings {
-        least_failure_time: Duration::from_millis(1500),
+        least_failure_time: Duration::from_secs(4),
         ..cheap()
     };
     let fixture = fixture(slow).await;
@@ -134,11 +134,11 @@ async fn a_failure_is_not_answered_before_its_time_and_a_success_is_not_held_bac
     for (login, password) in [("ann", "wrong horse"), ("nobody", "wrong horse")] {
         let start = Instant::now();
         assert!(fixture.sign_in(login, password).await.is_err());
-        assert!(start.elapsed() >= Duration::from_millis(1500));
+        assert!(start.elapsed() >= Duration::from_secs(4));
     }
     let start = Instant::now();
     fixture.sign_in("ann", "correct horse").await.unwrap();
-    assert!(start.elapsed() < Duration::from_millis(1400), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
 }
 
 /// Without the work for unknown users they would be answered a hundred times sooner.

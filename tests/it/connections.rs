@@ -247,12 +247,13 @@ async fn an_address_in_use_is_named_with_what_to_do() {
 
 #[tokio::test]
 async fn a_handshake_that_does_not_come_is_cut() {
-    let (served, ca) = with_tls(|all| all.limits.handshake = Duration::from_millis(200));
-    for start in [&b""[..], b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n"] {
+    let (served, ca) = with_tls(|all| all.limits.handshake = Duration::from_secs(2));
+    let starts = [&b""[..], b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n"].map(async |start| {
         let mut client = Client::plain(served.address()).await;
         client.send(start).await;
         let _alert = client.rest().await;
-    }
+    });
+    futures_util::future::join_all(starts).await;
     Client::tls(served.address(), "app.test", &ca).await;
 }
 
@@ -300,7 +301,7 @@ async fn one_address_gets_no_more_than_its_share() {
 async fn the_proxy_protocol_tells_the_client_and_is_required_where_it_is_spoken() {
     let served = Served::with(|all| {
         all.proxy_protocol = vec!["127.0.0.0/8".parse().unwrap()];
-        all.limits.handshake = Duration::from_millis(500);
+        all.limits.handshake = Duration::from_secs(3);
         all.limits.connections_per_address = Some(1);
     });
     let one = b"PROXY TCP4 203.0.113.7 192.0.2.1 51234 443\r\n";
@@ -387,15 +388,17 @@ async fn a_soft_stop_finishes_the_answer_under_way_and_closes() {
     let mut idle = Client::tls(served.address(), "app.test", &ca).await;
     assert_eq!(idle.get("app.test", "/a", &[]).await.status, 200);
     let mut busy = Client::tls(served.address(), "app.test", &ca).await;
-    busy.send(b"GET /slow HTTP/1.1\r\nHost: app.test\r\n\r\n").await;
+    busy.send(b"GET /stopping HTTP/1.1\r\nHost: app.test\r\n\r\n").await;
     let mut h2 = Http2::connect(served.address(), "app.test", &ca).await;
-    let slow = Request::get("https://app.test/slow").body(Full::default()).unwrap();
+    let slow = Request::get("https://app.test/stopping").body(Full::default()).unwrap();
     let under_way = tokio::spawn({
         let sending = h2.sender.send_request(slow);
         async move { sending.await.unwrap().into_body().collect().await.unwrap().to_bytes() }
     });
-    tokio::time::sleep(Duration::from_millis(100)).await;
     let address = served.address();
+    while net::STOPPING.load(std::sync::atomic::Ordering::SeqCst) < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     served.lifecycle.soft.cancel();
     assert!(idle.is_closed().await);
     let answer = busy.response().await;
@@ -511,11 +514,11 @@ async fn an_http_2_client_that_opens_no_window_is_cut() {
 #[tokio::test]
 async fn an_idle_http_2_connection_is_closed_politely_and_a_silent_one_is_cut() {
     let (served, ca) = with_tls(|all| {
-        all.limits.idle = Duration::from_millis(400);
-        all.limits.body_idle = Duration::from_millis(400);
+        all.limits.idle = Duration::from_millis(1_500);
+        all.limits.body_idle = Duration::from_millis(1_500);
     });
     let mut h2 = Http2::connect(served.address(), "app.test", &ca).await;
-    for _ in 0..4 {
+    for _ in 0..6 {
         assert_eq!(h2.get("https://app.test/slow").await.0, 200);
     }
     tokio::time::timeout(Duration::from_secs(20), &mut h2.connection)

@@ -6,12 +6,11 @@
 
 use crate::support::client::Client;
 use crate::support::gateway::PROGRAM;
-use crate::support::postgres::Postgres;
+use crate::support::postgres::{Postgres, free_port};
 use crate::support::stage::Stage;
 use crate::support::upstream::Reply;
 use crate::support::upstream::Upstream;
 use std::fmt::Write as _;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -110,9 +109,9 @@ fn holds(name: &str, least: usize) {
     let upstream = Upstream::start(|request| Reply::text(&request.text()));
     let application = upstream.address().port().to_string();
     for (port, free) in [
-        (":8443", free_port()),
-        (":8080", free_port()),
-        (":9090", free_port()),
+        (":8443", free_port().to_string()),
+        (":8080", free_port().to_string()),
+        (":9090", free_port().to_string()),
         (":3000", application),
     ] {
         script = script.replace(port, &format!(":{free}"));
@@ -149,11 +148,6 @@ fn holds(name: &str, least: usize) {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
-}
-
-fn free_port() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound address").port().to_string()
 }
 
 /// Words of `text` that begin with our prefix, as rules and documents write them.

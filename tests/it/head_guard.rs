@@ -319,25 +319,17 @@ async fn a_body_that_is_not_read_is_not_taken_for_a_request() {
 
 #[tokio::test]
 async fn a_slow_head_is_answered_with_408_and_silence_with_silence() {
-    let served = Served::with(|settings| {
-        settings.limits.head = Duration::from_millis(300);
-        settings.limits.idle = Duration::from_millis(900);
-    });
-    let began = Instant::now();
+    let served = Served::with(|settings| settings.limits.head = Duration::from_secs(1));
     let mut slow = Client::plain(served.address()).await;
     slow.send(b"GET / HTTP/1.1\r\nHost: a").await;
     expect_refusal(&mut slow, 408, b"a slow head").await;
-    assert!(
-        began.elapsed() < Duration::from_millis(900),
-        "the head's deadline, not the idle one"
-    );
-
     let mut slow_second = Client::plain(served.address()).await;
     slow_second.send(&[GOOD, b"\r\nGET /"].concat()).await;
     assert_eq!(slow_second.response().await.text(), "GET /good 0");
     expect_refusal(&mut slow_second, 408, b"a slow second head").await;
 
-    for quiet in [&b""[..], b"\r\n", GOOD] {
+    let served = Served::with(|settings| settings.limits.idle = Duration::from_secs(2));
+    let quiet = [&b""[..], b"\r\n", GOOD].map(async |quiet| {
         let began = Instant::now();
         let mut client = Client::plain(served.address()).await;
         client.send(quiet).await;
@@ -345,8 +337,9 @@ async fn a_slow_head_is_answered_with_408_and_silence_with_silence() {
             assert_eq!(client.response().await.text(), "GET /good 0");
         }
         assert!(client.is_closed().await, "an idle connection is closed without a word");
-        assert!(began.elapsed() >= Duration::from_millis(850), "{:?}", began.elapsed());
-    }
+        assert!(began.elapsed() >= Duration::from_millis(1_900), "{:?}", began.elapsed());
+    });
+    futures_util::future::join_all(quiet).await;
     prove_life(&served).await;
 }
 
@@ -365,8 +358,8 @@ async fn idle_time_does_not_run_while_an_answer_is_under_way() {
 #[tokio::test]
 async fn a_tunnel_carries_any_bytes_and_a_declined_upgrade_goes_on_as_http() {
     let served = Served::with(|settings| {
-        settings.limits.head = Duration::from_millis(200);
-        settings.limits.idle = Duration::from_millis(200);
+        settings.limits.head = Duration::from_secs(2);
+        settings.limits.idle = Duration::from_secs(2);
     });
     let mut client = Client::plain(served.address()).await;
     let upgrade = b"GET /upgrade HTTP/1.1\r\nHost: a.test\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
@@ -374,7 +367,7 @@ async fn a_tunnel_carries_any_bytes_and_a_declined_upgrade_goes_on_as_http() {
     assert_eq!(client.response().await.text(), "GET /good 0");
     assert_eq!(client.response().await.status, 101);
     assert_eq!(client.exactly(8).await, b"\0early\n\n");
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
     client.send(b"GET / HTTP/9\n\n\xff").await;
     assert_eq!(client.exactly(15).await, b"GET / HTTP/9\n\n\xff");
 

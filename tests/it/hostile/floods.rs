@@ -61,7 +61,7 @@ async fn large_heads_full_of_names_of_ours_are_cheap() {
         }
         // Milliseconds in a release build.
         assert!(
-            started.elapsed() < Duration::from_secs(5),
+            started.elapsed() < Duration::from_secs(20),
             "{}: {:?}",
             &line[..40],
             started.elapsed()

@@ -1,5 +1,6 @@
 use super::{SCRIPT, config, get, hello, memory, metric};
 use crate::support::client::Client;
+use crate::support::fleet::SEEN;
 use crate::support::gateway::{Gateway, PATIENCE, pause};
 use crate::support::postgres::Postgres;
 use crate::support::stage::HOST;
@@ -16,8 +17,10 @@ const WAITING: &str = "portcullis_session_lookups_waiting";
 /// A gateway that believes answers for a minute, and keeps few.
 fn gateway(url: &str) -> (Upstream, Gateway) {
     let app = hello();
-    let config = config(url, "20s", "1m", &app.url()).replace("[cache]\n", "[cache]\ncapacity = 1000\n");
+    let config = config(url, "1m", "1m", &app.url()).replace("[cache]\n", "[cache]\ncapacity = 1000\n");
     let gateway = Gateway::start(&config);
+    // When it begins to hear of changes, it asks for everything anew.
+    gateway.wait_for_log(SEEN);
     (app, gateway)
 }
 

@@ -80,7 +80,7 @@ async fn a_wrong_password_at_start_is_told_and_waited_for_or_ends_it() {
     let url = server.database();
     let cookie = Usher::on(&url).await.sign_in().await;
     server.sql("postgres", "CREATE ROLE gateway LOGIN SUPERUSER PASSWORD 'right'");
-    server.add_rule("host all gateway 127.0.0.1/32 scram-sha-256");
+    server.add_rule("host all gateway 127.0.0.1/32 password");
     let app = hello();
     let ours = config(&url.replacen(USER, "gateway:wrong", 1), "1s", "5s", &app.url());
     let end = refused(&ours.replace("[store]\n", "[store]\nrequired_at_start = true\n"));

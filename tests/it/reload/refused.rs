@@ -85,8 +85,11 @@ async fn a_file_that_is_gone_and_a_certificate_that_is_none_change_nothing() {
 #[tokio::test]
 async fn what_needs_a_restart_is_named_until_it_comes_and_the_rest_is_applied() {
     let (site, _) = Site::start().await;
+    // Not as many as there are by default, whatever the machine.
+    let workers = std::thread::available_parallelism().map_or(1, usize::from) + 1;
+    let top = format!("workers = {workers}\n[store]\ncall_timeout = \"1s\"\n[limits]\nconnections = 77\n");
     let words = Words {
-        top: "workers = 1\n[store]\ncall_timeout = \"1s\"\n[limits]\nconnections = 77\n",
+        top: &top,
         routes: OPEN,
         ..Words::default()
     };

@@ -27,6 +27,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 /// A network side that runs; cut when dropped.
@@ -109,6 +110,9 @@ pub fn listener(tls: Option<TlsSettings>) -> ListenerSettings {
     }
 }
 
+/// Requests for `/stopping` that have arrived; one test asks for them.
+pub static STOPPING: AtomicUsize = AtomicUsize::new(0);
+
 /// Tells what reached it: `METHOD target bytes-of-body`. Some paths behave in ways that tests need.
 pub struct Echo;
 
@@ -156,6 +160,11 @@ async fn answer(mut request: Request<Incoming>, arrival: Arrival) -> Response<Bo
             Response::new(whole(format!("{} {name}", peer.address)))
         }
         "/slow" => {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            Response::new(whole("slow"))
+        }
+        "/stopping" => {
+            STOPPING.fetch_add(1, SeqCst);
             tokio::time::sleep(Duration::from_millis(300)).await;
             Response::new(whole("slow"))
         }

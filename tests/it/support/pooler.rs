@@ -1,8 +1,8 @@
 //! A pooler in transaction mode in front of a Postgres server: pgbouncer, as Debian has it. Gone with the test.
 
 use super::gateway::pause;
-use super::postgres::USER;
-use std::net::{TcpListener, TcpStream};
+use super::postgres::{USER, free_port};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,8 +20,7 @@ pub struct Pooler {
 impl Pooler {
     /// In front of the server on `port` of 127.0.0.1, with so many connections to it.
     pub fn to(port: u16, connections: u32) -> Self {
-        let own = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let own = own.local_addr().expect("a bound address").port();
+        let own = free_port();
         let folder = tempfile::Builder::new()
             .prefix("pooler")
             .tempdir_in("/tmp")

@@ -378,10 +378,17 @@ fn id(arguments: &[&str]) -> Option<u32> {
     String::from_utf8(found.stdout).ok()?.trim().parse().ok()
 }
 
-/// Free now; the server takes it in the next second.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound address").port()
+/// Free now, and nobody's by chance: it lies below those that the kernel gives to connections and to whoever asks for any,
+/// so it stays free until the server takes it, and while the server is down between two starts.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 12_000;
+    const MANY: u32 = 20_000;
+    let start = std::process::id().wrapping_mul(977);
+    let of_number = |number: u32| u16::try_from(FIRST + start.wrapping_add(number) % MANY).expect("below 32,768");
+    let ports = std::iter::repeat_with(|| of_number(NEXT.fetch_add(1, Ordering::SeqCst))).take(1_000);
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.into_iter().find(is_free).expect("a free port")
 }
 
 fn children(parent: &str) -> Vec<String> {

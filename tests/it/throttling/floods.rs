@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 const AT_ONCE: usize = 200;
 /// What a page may take meanwhile, in a debug build on a busy machine.
-const UNHARMED: Duration = Duration::from_secs(5);
+const UNHARMED: Duration = Duration::from_secs(15);
 
 fn memory_of(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
