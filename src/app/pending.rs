@@ -31,7 +31,15 @@ pub(super) fn objection(started: &Config, wanted: &Config) -> Option<&'static st
 }
 
 fn names_unknown_source(started: &Config, wanted: &Config) -> bool {
-    let known = |name: &String| started.session.sources.iter().any(|source| source.name == *name);
+    let has_moved = |config: &Config, name: &String| {
+        let mut sources = config.session.sources.iter();
+        sources.find(|source| source.name == *name).map(|source| source.moved)
+    };
+    // Whose sessions were copied when this process started has no table here that could be asked again.
+    let known = |name: &String| match has_moved(started, name) {
+        Some(moved) => !moved || has_moved(wanted, name) == Some(true),
+        None => false,
+    };
     let mut accepted = wanted.proxy.routes.iter().flat_map(|route| &route.sessions.sources);
     !accepted.all(known)
 }

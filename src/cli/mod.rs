@@ -13,6 +13,7 @@ mod ban;
 mod check;
 mod completions;
 mod config;
+mod copying;
 mod demo;
 mod failure;
 mod healthcheck;

@@ -1,5 +1,6 @@
 //! `portcullis session`: who is signed in, and ending it.
 
+use super::copying;
 use super::failure::Wrong;
 use super::output;
 use super::place::{Desk, Place};
@@ -31,6 +32,7 @@ pub(super) enum Command {
     End(End),
     /// Remove every session that is over; a gateway does it by itself now and then
     Sweep(Place),
+    Import(copying::Import),
     Stats(stats::Options),
 }
 
@@ -79,6 +81,7 @@ pub(super) async fn run(command: Command) -> Result<()> {
         Command::Show(options) => show(options).await,
         Command::End(options) => end(options).await,
         Command::Sweep(place) => sweep(place).await,
+        Command::Import(options) => copying::run(options).await,
         Command::Stats(options) => stats::run(options).await,
     }
 }

@@ -16,6 +16,8 @@ pub enum EventKind {
     BanStarted,
     /// Somebody lifted such a refusal.
     BanLifted,
+    /// A session that an application kept was copied here.
+    SessionImported,
     /// A session was ended by its user.
     LoggedOut,
     /// A session was ended by somebody else.
@@ -69,6 +71,7 @@ impl EventKind {
             Self::NewDevice => "new_device",
             Self::BanStarted => "ban_started",
             Self::BanLifted => "ban_lifted",
+            Self::SessionImported => "session_imported",
             Self::LoggedOut => "logged_out",
             Self::SessionEnded => "session_ended",
             Self::SessionConflict => "session_conflict",

@@ -18,6 +18,7 @@ use crate::web::Problem;
 use crate::web::Scheme;
 use crate::web::Sender;
 use crate::web::audience_of;
+use crate::web::cookie_pairs;
 use crate::web::cookie_values;
 use crate::web::own_headers;
 use crate::web::sender;
@@ -117,14 +118,19 @@ impl Portal {
     pub(super) async fn identify(&self, exchange: &Exchange) -> Identified {
         let name = self.sessions.cookie().name.as_str();
         let values: Vec<&[u8]> = cookie_values(&exchange.headers, name).collect();
-        self.sessions.identify(&values, Duration::ZERO).await
+        let cookies: Vec<(&[u8], &[u8])> = cookie_pairs(&exchange.headers).collect();
+        let sessions = &self.sessions;
+        sessions
+            .identify_on(&exchange.host, &values, &cookies, Duration::ZERO)
+            .await
     }
 
     /// Every live session that the request carries; `None` when one could not be asked for.
     pub(super) async fn every_session(&self, exchange: &Exchange) -> Option<Vec<Live>> {
         let name = self.sessions.cookie().name.as_str();
         let values: Vec<&[u8]> = cookie_values(&exchange.headers, name).collect();
-        self.sessions.every(&values).await
+        let cookies: Vec<(&[u8], &[u8])> = cookie_pairs(&exchange.headers).collect();
+        self.sessions.every_on(&exchange.host, &values, &cookies).await
     }
 
     /// What a request that changes something must prove first: that no foreign page sent it, and how its body is
@@ -146,7 +152,11 @@ impl Portal {
         let name = &self.sessions.cookie().name;
         let must_say = match body {
             Body::Form => false,
-            Body::Json => cookie_values(&exchange.headers, name).next().is_some(),
+            Body::Json => {
+                let moved = cookie_pairs(&exchange.headers).map(|(name, _)| name);
+                cookie_values(&exchange.headers, name).next().is_some()
+                    || self.sessions.brings_moved(&exchange.host, moved)
+            }
             // A foreign page can send this one without asking first.
             Body::Nothing => true,
         };
@@ -262,10 +272,20 @@ impl Portal {
         }
     }
 
-    /// Takes our session cookie from the browser.
+    /// Takes the session cookie from the browser, and that of an application whose sessions were moved over.
     pub(super) fn clear_cookie(&self, exchange: &Exchange, answer: &mut Answer) {
         let https = exchange.scheme == Scheme::Https;
-        for text in self.sessions.cookie().clear(&exchange.host, https) {
+        for text in self.sessions.clear_cookies(&exchange.host, https) {
+            if let Ok(value) = HeaderValue::try_from(text) {
+                answer.headers_mut().append(SET_COOKIE, value);
+            }
+        }
+    }
+
+    /// Takes from the browser what is left of an application's sessions that were moved over.
+    pub(super) fn clear_moved(&self, exchange: &Exchange, answer: &mut Answer) {
+        let https = exchange.scheme == Scheme::Https;
+        for text in self.sessions.clear_moved(&exchange.host, https) {
             if let Ok(value) = HeaderValue::try_from(text) {
                 answer.headers_mut().append(SET_COOKIE, value);
             }

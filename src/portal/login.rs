@@ -175,6 +175,8 @@ impl Portal {
     ) -> Answer {
         if matches!(before, Identified::Conflict) {
             self.clear_cookie(exchange, &mut answer);
+        } else {
+            self.clear_moved(exchange, &mut answer);
         }
         let https = exchange.scheme == Scheme::Https;
         let life = self.sessions.cookie_life(&opened.entry);

@@ -55,6 +55,33 @@ pub struct Firewall {
     portal_prefix: String,
 }
 
+/// Takes from an application's answer cookies that it must leave as they are. Names are compared as browsers do.
+pub fn hold_cookies(headers: &mut HeaderMap, held: &[String]) {
+    if held.is_empty() {
+        return;
+    }
+    strike_cookies(headers, |pair| {
+        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+        held.iter().any(|held| held.as_bytes() == name)
+    });
+}
+
+/// Takes the lines that set a cookie for which `is_meant` holds; it sees `name=value`.
+fn strike_cookies(headers: &mut HeaderMap, is_meant: impl Fn(&[u8]) -> bool) {
+    let is_meant = |line: &HeaderValue| {
+        let pair = line.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+        is_meant(pair.trim_ascii())
+    };
+    let lines = || headers.get_all(SET_COOKIE).iter();
+    if lines().any(is_meant) {
+        let kept: Vec<HeaderValue> = lines().filter(|line| !is_meant(line)).cloned().collect();
+        strike(headers, SET_COOKIE);
+        for line in kept {
+            headers.append(SET_COOKIE, line);
+        }
+    }
+}
+
 impl Firewall {
     /// The managed set: everything known, and `configured` names of any route; `own_cookies` never pass.
     #[must_use]
@@ -215,22 +242,7 @@ impl Firewall {
     /// worker that would cover our pages; and hop-by-hop headers.
     pub fn clean_response(&self, headers: &mut HeaderMap) {
         self.strike_all(headers);
-        let own = |line: &HeaderValue| {
-            let pair = line.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-            self.is_own_pair(pair.trim_ascii())
-        };
-        if headers.get_all(SET_COOKIE).iter().any(own) {
-            let kept: Vec<HeaderValue> = headers
-                .get_all(SET_COOKIE)
-                .iter()
-                .filter(|line| !own(line))
-                .cloned()
-                .collect();
-            strike(headers, SET_COOKIE);
-            for line in kept {
-                headers.append(SET_COOKIE, line);
-            }
-        }
+        strike_cookies(headers, |pair| self.is_own_pair(pair));
         if headers
             .get("service-worker-allowed")
             .is_some_and(|scope| self.covers_portal(scope))

@@ -235,11 +235,15 @@ impl Core {
             counter.inc();
         }
         trip.refused(refusal);
-        let answer = refusal.answer(
-            &refused.context(trip),
-            &self.shared.cookie,
-            &self.shared.around.portal_settings,
-        );
+        let context = refused.context(trip);
+        let mut answer = refusal.answer(&context, &self.shared.cookie, &self.shared.around.portal_settings);
+        if matches!(refusal, Refusal::Conflict) {
+            for line in self.shared.around.sessions.clear_moved(context.host, context.https) {
+                if let Ok(value) = HeaderValue::try_from(line) {
+                    answer.headers_mut().append(http::header::SET_COOKIE, value);
+                }
+            }
+        }
         if refused.is_head() {
             without_body(answer)
         } else {

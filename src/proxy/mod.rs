@@ -207,6 +207,8 @@ fn depart(core: &Core, arrived: Arrived, pass: Pass, route: Arc<Route>, trip: &m
     let logs_out = entry
         .as_ref()
         .is_some_and(|entry| shared.around.sessions.is_log_out(entry, request.uri().path()));
+    let sessions = &shared.around.sessions;
+    let held = sessions.held_cookies(entry.as_deref(), &client.host, request.uri().path());
     let (parts, body) = request.into_parts();
     let limits = &shared.settings;
     let (body, upload) = Inbound::new(body, limits.body_bytes, limits.body_idle, &shared.firewall);
@@ -232,6 +234,7 @@ fn depart(core: &Core, arrived: Arrived, pass: Pass, route: Arc<Route>, trip: &m
         private,
         cookie,
         logs_out,
+        held,
     };
     Ok(Departure { sending, back, route })
 }
@@ -258,6 +261,8 @@ struct WayBack {
     cookie: Option<Box<Owed>>,
     /// Whether it asked an application to end its own session.
     logs_out: bool,
+    /// Cookies that the application must not set.
+    held: Vec<String>,
 }
 
 impl WayBack {
@@ -283,6 +288,7 @@ impl WayBack {
             let set = set_cookie_pairs(&parts.headers);
             shared.around.sessions.heed(entry, self.logs_out, set);
         }
+        clean::hold_cookies(&mut parts.headers, &self.held);
         if self.private {
             own::keep_private(&mut parts.headers);
         }

@@ -82,6 +82,8 @@ pub(super) struct Cache {
     pub(super) activity: Activity,
     /// Where sessions are asked for that the store does not keep; `None` for those that it does.
     pub(super) lookups: Option<Arc<Lookups>>,
+    /// Caches of sources: some of their users are users of ours, and change with them.
+    companions: Mutex<Vec<Arc<Self>>>,
     /// What heartbeats of the feed are sealed with; the first is ours.
     beat_keys: Mutex<Arc<[BeatKey]>>,
     /// How well changes by others are seen.
@@ -161,6 +163,7 @@ impl Cache {
             streams: Streams::new(),
             activity: rules.activity,
             touches: Touches::new(most_waiting(settings.capacity), &metrics),
+            companions: Mutex::default(),
             beat_keys: Mutex::new(rules.beat_keys),
             told_by: match &rules.lookups {
                 None => metrics.feed.clone(),
@@ -181,6 +184,15 @@ impl Cache {
             hits: metrics.cache_hit("shared"),
             metrics,
         }
+    }
+
+    /// From here on `companions` hear what happens to users of ours.
+    pub(super) fn accompany(&self, companions: Vec<Arc<Self>>) {
+        *self.companions.lock().unwrap_or_else(PoisonError::into_inner) = companions;
+    }
+
+    pub(super) fn companions(&self) -> Vec<Arc<Self>> {
+        self.companions.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Answers are believed as long as these settings say from here on, those at hand included; the longest outage grace of

@@ -47,8 +47,12 @@ impl Sessions {
     /// Every live session that the cookie values of one request name; `None` when one of them could not be asked for. For
     /// a log-out, which must leave none of them open.
     pub async fn every(&self, values: &[&[u8]]) -> Option<Vec<Live>> {
+        self.all_of(&self.tokens.read(values)).await
+    }
+
+    pub(super) async fn all_of(&self, named: &Named) -> Option<Vec<Live>> {
         let mut live = Vec::new();
-        for digest in self.tokens.read(values).digests() {
+        for digest in named.digests() {
             match self.cache.find(digest, Duration::ZERO).await {
                 Answer::Live { entry, stale } => live.push(Live { entry, stale }),
                 Answer::Absent => {}

@@ -69,12 +69,15 @@ impl Local {
 
     /// As [`Sessions::identify`], asking the first level before the shared cache and the store.
     pub async fn identify(&self, values: &[&[u8]], grace: Duration) -> Identified {
-        let named = self.shared.tokens.read(values);
-        if let Some(identified) = self.at_once(&named) {
+        self.identify_named(&self.shared.tokens.read(values), grace).await
+    }
+
+    pub(super) async fn identify_named(&self, named: &Named, grace: Duration) -> Identified {
+        if let Some(identified) = self.at_once(named) {
             return identified;
         }
         self.report(0);
-        let identified = self.shared.ask(&named, grace).await;
+        let identified = self.shared.ask(named, grace).await;
         if let Identified::Live(Live { entry, stale: None }) = &identified {
             self.remember(entry);
         }

@@ -91,7 +91,8 @@ impl Legacy {
         metrics: Arc<Metrics>,
     ) -> Self {
         let lookups = Lookups::new(settings.clone(), clock.clone()).ok();
-        let lookups = lookups.map(|lookups| Arc::new(lookups.counting(&metrics)));
+        let knowing = |lookups: Lookups| lookups.counting(&metrics).knowing(Arc::clone(&store));
+        let lookups = lookups.map(|lookups| Arc::new(knowing(lookups)));
         if let Some(lookups) = lookups.clone().filter(|_| settings.table.adding.table) {
             control.spawn(async move {
                 if let Err(error) = lookups.table().make_ready().await {
@@ -255,15 +256,16 @@ impl Local {
     ) -> Among {
         let mut live: Option<Live> = None;
         let mut ours = Identified::Anonymous;
-        if accepted.native {
-            match self.identify(values, grace).await {
+        for named in self.shared().named_among(accepted, host, values, cookies) {
+            match self.identify_named(&named, grace).await {
                 Identified::Live(found) if accepted.first_wins => return Among::One(Identified::Live(found)),
                 Identified::Live(found) => live = Some(found),
                 undecided @ (Identified::Unavailable | Identified::Conflict) => return Among::One(undecided),
-                nobody => ours = nobody,
+                Identified::Dead => ours = Identified::Dead,
+                Identified::Anonymous => {}
             }
         }
-        for name in &accepted.sources {
+        for name in accepted.sources.iter().filter(|name| !self.shared().moved.has(name)) {
             let Some(source) = self.shared().source(name) else {
                 return Among::One(Identified::Unavailable);
             };
@@ -339,6 +341,7 @@ mod tests {
             logout_paths: Vec::new(),
             max_age: Duration::from_mins(1),
             open: None,
+            moved: false,
         }
     }
 

@@ -277,12 +277,14 @@ impl Cache {
     pub(super) fn forget_user(&self, user: UserId) {
         self.stripes.forget_user(user);
         self.streams.doubt_user(user);
+        self.companions().iter().for_each(|source| source.forget_user(user));
     }
 
     /// Anything may have changed.
     pub(super) fn forget_all(&self) {
         self.stripes.forget_all();
         self.streams.doubt_all();
+        self.companions().iter().for_each(|source| source.forget_all());
     }
 
     /// A session was ended, which is known for sure. Every way of ending one comes by here.

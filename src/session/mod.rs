@@ -30,6 +30,7 @@ mod legacy;
 mod life;
 mod load;
 mod moment;
+mod moved;
 mod open_stream;
 mod opened;
 mod record;
@@ -71,9 +72,9 @@ pub use secret::{SecretError, load_or_make_secret};
 #[cfg(any(test, fuzzing))]
 pub(crate) use source::probe as source_probe;
 pub use source::{
-    Condition, Derive, Encoding, Hash, MOST_PAYLOAD, Mapping, OpenCookie, PayloadError, PayloadFormat, Place,
-    PlaceError, Preset, Secrets, SourceReport, SourceSettings, Step, Touching, UsersMapping, check_source, principal,
-    try_cookie,
+    Condition, CopyError, CopyReport, CopySettings, Derive, Encoding, Hash, MOST_PAYLOAD, Mapping, OpenCookie,
+    PayloadError, PayloadFormat, Place, PlaceError, Preset, Secrets, SourceReport, SourceSettings, Step, Touching,
+    UsersMapping, check_source, copy_sessions, principal, try_cookie,
 };
 pub use sweep::{SweepSettings, Swept, sweep_store};
 
@@ -89,6 +90,7 @@ use cache::Rules;
 use choice::Conflicts;
 use device::Namings;
 use legacy::Legacy;
+use moved::Moved;
 use secrecy::SecretSlice;
 use secrecy::SecretString;
 use std::net::IpAddr;
@@ -228,6 +230,7 @@ pub struct Sessions {
     conflicts: Arc<Conflicts>,
     namings: Arc<Namings>,
     sources: Arc<[Legacy]>,
+    moved: Moved,
 }
 
 impl Sessions {
@@ -262,7 +265,8 @@ impl Sessions {
             let (store, metrics) = (Arc::clone(&store), Arc::clone(&metrics));
             Legacy::new(source, &settings, store, clock.clone(), control.clone(), metrics)
         };
-        let sources = settings.sources.iter().map(legacy).collect();
+        let sources = settings.sources.iter().filter(|source| !source.moved);
+        let sources: Arc<[Legacy]> = sources.map(legacy).collect();
         let rules = Rules {
             longest_grace,
             activity: Activity::new(&settings),
@@ -270,12 +274,14 @@ impl Sessions {
             beat_keys: feed::keys(&settings.secrets),
         };
         let cache = Cache::new(store, &settings.cache, rules, clock, control, metrics);
+        cache.accompany(sources.iter().filter_map(Legacy::cache).cloned().collect());
         Arc::new(Self {
             tokens: Tokens::new(&settings.secrets, &settings.cookie.token_prefix),
             cache: Arc::new(cache),
             conflicts: Arc::default(),
             namings: Arc::default(),
             sources,
+            moved: Moved::new(&settings),
             settings,
         })
     }
@@ -290,6 +296,7 @@ impl Sessions {
             conflicts: Arc::clone(&self.conflicts),
             namings: Arc::clone(&self.namings),
             sources: Arc::clone(&self.sources),
+            moved: Moved::new(&settings),
             settings,
         })
     }

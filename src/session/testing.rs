@@ -421,5 +421,6 @@ pub(super) fn source(name: &str, mapping: super::source::Mapping) -> super::sour
         logout_paths: Vec::new(),
         max_age: Duration::from_secs(5),
         open: None,
+        moved: false,
     }
 }

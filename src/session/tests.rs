@@ -7,6 +7,8 @@ use crate::model::EventKind;
 use crate::model::UserState;
 use std::task::Poll;
 
+impl crate::store::Imports for testing::FakeStore {}
+
 impl crate::store::Managing for testing::FakeStore {}
 impl crate::store::Feed for testing::FakeStore {}
 impl crate::store::Passes for testing::FakeStore {}

@@ -95,16 +95,11 @@ impl Tokens {
     pub(super) fn read(&self, values: &[&[u8]]) -> Named {
         let mut named = Named {
             any: !values.is_empty(),
-            count: 0,
-            digests: [Digest([0; 32]); Named::MOST],
+            ..Named::nobody()
         };
         for value in values.iter().take(Named::MOST_VALUES) {
-            if let Some(digest) = self.check(value)
-                && !named.digests().contains(&digest)
-                && named.count < Named::MOST
-            {
-                named.digests[named.count] = digest;
-                named.count += 1;
+            if let Some(digest) = self.check(value) {
+                named.add(digest);
             }
         }
         named
@@ -131,8 +126,31 @@ impl Named {
     /// Most values whose signature is checked: a head of 64 KiB could hold a thousand.
     pub(super) const MOST_VALUES: usize = 32;
 
+    /// No session.
+    pub(super) const fn nobody() -> Self {
+        Self {
+            any: false,
+            count: 0,
+            digests: [Digest([0; 32]); Self::MOST],
+        }
+    }
+
     pub(super) fn digests(&self) -> &[Digest] {
         &self.digests[..self.count]
+    }
+
+    /// One session more, where there is room and it is not named yet.
+    pub(super) fn add(&mut self, digest: Digest) {
+        if self.count < Self::MOST && !self.digests().contains(&digest) {
+            self.digests[self.count] = digest;
+            self.count += 1;
+        }
+    }
+
+    pub(super) fn add_all(&mut self, others: &Self) {
+        for digest in others.digests() {
+            self.add(*digest);
+        }
     }
 }
 

@@ -66,6 +66,12 @@ pub(super) const POSTGRES: &[Migration] = &[
         oldest_compatible: 1,
         sql: include_str!("../../migrations/postgres/0008_app_users.sql"),
     },
+    Migration {
+        version: 9,
+        name: "0009_imports",
+        oldest_compatible: 1,
+        sql: include_str!("../../migrations/postgres/0009_imports.sql"),
+    },
 ];
 
 pub(super) const SQLITE: &[Migration] = &[
@@ -110,6 +116,12 @@ pub(super) const SQLITE: &[Migration] = &[
         name: "0008_app_users",
         oldest_compatible: 1,
         sql: include_str!("../../migrations/sqlite/0008_app_users.sql"),
+    },
+    Migration {
+        version: 9,
+        name: "0009_imports",
+        oldest_compatible: 1,
+        sql: include_str!("../../migrations/sqlite/0009_imports.sql"),
     },
 ];
 
@@ -172,6 +184,11 @@ mod tests {
             "0008_app_users",
             "4d1e9f61b0a8d3d48b42bbae5184abc28044cf609cd6e880558911f83e0162f2",
             "a3fc08d729711061674f17d29ed170ef19861b9299aa2a41f98f8544fb45c896",
+        ),
+        (
+            "0009_imports",
+            "6dcb66ef5c877c20a46a3724c13a81e95d757852769831d85ef01e0388370cea",
+            "e73c1ff3179b8f4788b1bda6590e630d3d1ce4b658feda352864395bf6d271ee",
         ),
     ];
 

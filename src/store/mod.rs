@@ -13,6 +13,7 @@
 mod columns;
 mod error;
 mod feed;
+mod imports;
 mod instances;
 mod legacy;
 mod managing;
@@ -31,10 +32,11 @@ mod work;
 
 pub use error::StoreError;
 pub use feed::{Beat, BeatKey, Feed, FeedMessage, Heartbeat, Subscription};
+pub use imports::{ImportBatch, Imported, Imports};
 pub use instances::{Instance, Instances, SeenInstance, Signing};
 pub use legacy::{
-    Adding, Columns, Ddl, DdlError, Expiry, Finding, LegacyFeed, LegacyRow, LegacySettings, LegacyTable, Lifetime,
-    Sample, Severity, Trigger, Unit, UserTable, Zone,
+    Adding, Columns, Ddl, DdlError, Expiry, Finding, KeyedRow, LegacyFeed, LegacyPages, LegacyRow, LegacySettings,
+    LegacyTable, Lifetime, Sample, Severity, Trigger, Unit, UserTable, Zone,
 };
 pub use managing::{Edited, EventFilter, EventHour, LogInTrait, Managing, Part, SessionFigures, UserEdit, Window};
 pub use open::{Role, describe, is_same, open};
@@ -107,7 +109,7 @@ const EMAIL: &str = "the e-mail address";
 pub type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Durable state. Both engines pass one contract suite (`tests/it/store_contract.rs`).
-pub trait Store: Feed + Instances + Managing + Passes + 'static {
+pub trait Store: Feed + Imports + Instances + Managing + Passes + 'static {
     /// Checks that this program may run beside the schema, and applies pending migrations where `migrate` is set. Until it
     /// succeeded, every other call but [`Store::migrate`] is [`StoreError::NotReady`]. [`open`] has done it unless a
     /// gateway could not reach its database; then it is to be repeated until it is `Ok`. May take as long as migrations do.

@@ -165,6 +165,15 @@ impl Ended {
         }
     }
 
+    /// What the audit log is told of this one, where `template` says what happened.
+    pub(super) fn told(&self, template: &Event) -> Event {
+        Event {
+            user: Some(self.user),
+            session: Some(self.public_id),
+            ..template.clone()
+        }
+    }
+
     /// Fills in `event` what is known when exactly one session ended.
     pub(super) fn tell(ended: &[Self], event: &mut Event) {
         if let [one] = ended {

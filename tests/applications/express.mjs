@@ -10,7 +10,8 @@ const Store = connectPgSimple(session);
 const app = express();
 if (settings.trust_proxy) app.set("trust proxy", 1);
 
-app.use(session({
+// Once it is behind somebody else's log-in, an application needs no sessions of its own.
+const sessions = settings.behind ? (request, response, next) => next() : session({
   store: new Store({
     pool,
     createTableIfMissing: true,
@@ -29,7 +30,8 @@ app.use(session({
   }),
   saveUninitialized: false,
   cookie: { httpOnly: true, ...settings.cookie },
-}));
+});
+app.use(sessions);
 
 // Some applications note each request in the session, so that each request writes the whole row.
 app.use((request, response, next) => {
@@ -60,7 +62,7 @@ app.post(["/logout", "/bye"], (request, response, next) => {
 });
 
 app.get("/", (request, response) => {
-  const user = settings.passport ? request.session.passport?.user : request.session.userId;
+  const user = settings.passport ? request.session?.passport?.user : request.session?.userId;
   response.json({ user: user ?? null, told: request.get("x-forwarded-user") ?? null });
 });
 

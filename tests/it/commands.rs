@@ -116,8 +116,11 @@ fn wrong_usage_ends_with_2_and_says_what_is_right() {
     folder.run_bare(&[], "").fails(2, &["Usage: portcullis"]);
     folder.run_bare(&["source"], "").fails(2, &["Usage: portcullis source"]);
     folder
-        .run_bare(&["session", "import"], "")
+        .run_bare(&["session", "forget"], "")
         .fails(2, &["unrecognized subcommand"]);
+    folder
+        .run_bare(&["session", "import"], "")
+        .fails(2, &["--source <NAME>"]);
     folder.run_bare(&["run"], "").fails(2, &["--to", "--config"]);
     folder
         .run_bare(&["run", "--to", "http://x", "--config", "f"], "")

@@ -215,3 +215,8 @@ fn the_sums_of_scaling_are_those_that_its_script_prints() {
 fn the_commands_of_troubleshooting_run() {
     holds("troubleshooting.md", 4);
 }
+
+#[test]
+fn an_application_moves_over_as_its_steps_say() {
+    holds("moving-over.md", 10);
+}

@@ -3,6 +3,7 @@
 mod beside;
 mod browsers;
 mod events;
+mod imports;
 mod instances;
 mod managing;
 mod openings;
@@ -50,6 +51,13 @@ contract! {
         ending_one_fills_in_the_event
         sessions_are_listed_newest_first_in_pages
         sessions_that_are_over_are_not_counted
+    }
+    imports {
+        a_session_is_copied_once_and_what_was_ended_is_not_copied_again
+        nobody_gets_a_copy_who_is_disabled_or_gone
+        a_copy_follows_its_row_while_the_table_decides_and_not_after
+        copies_whose_row_was_not_seen_end_a_few_at_a_time
+        a_user_who_was_made_for_a_subject_is_found_by_it_alone
     }
     openings {
         the_session_unseen_for_longest_ends_for_one_too_many

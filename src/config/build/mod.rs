@@ -3,6 +3,7 @@
 mod aliases;
 mod identity;
 mod listeners;
+mod moved;
 mod opening;
 mod routes;
 mod sources;

@@ -1,6 +1,7 @@
 //! Log-ins that are log-ins in an application, too.
 
 use super::Draft;
+use super::moved;
 use crate::config::tree::Node;
 use crate::config::tree::Section;
 use crate::config::tree::Value;
@@ -37,6 +38,7 @@ pub(super) fn open(section: &Section) -> Option<OpenCookie> {
 
 /// What cannot be opened, made or kept by a browser.
 pub(super) fn check(draft: &mut Draft<'_>, section: &Section, preset: Preset, source: &SourceSettings, key: &str) {
+    moved::check(draft, section, source, key);
     check_kind(draft, section, preset, source, key);
     if source.table.adding.table {
         check_table(draft, section, source, key);

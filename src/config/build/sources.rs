@@ -72,6 +72,7 @@ fn source(section: &Section, preset: Preset) -> SourceSettings {
         logout_paths: section.texts("logout_paths").map(|(text, _)| text.to_owned()).collect(),
         max_age: section.span("max_age"),
         open: opening::open(section),
+        moved: section.flag("moved"),
     }
 }
 

@@ -105,9 +105,9 @@ pub(super) static SOURCE: Table = Table {
         Key::new(
             "store_url",
             Kind::One(&shape::POSTGRES_URL),
-            "The application's own database, with a role that may read.",
+            "The application's own database, with a role that may read. Needed unless the source has moved.",
         )
-        .required("\"postgres://reader@127.0.0.1:5432/crm\""),
+        .shown("\"postgres://reader@127.0.0.1:5432/crm\""),
         Key::new(
             "secrets",
             Kind::List(&shape::THEIR_SECRET),
@@ -241,6 +241,13 @@ pub(super) static SOURCE: Table = Table {
             "create_table",
             Kind::Flag,
             "Make connect-pg-simple's table where it is missing, as its createTableIfMissing does. Never alters one.",
+        )
+        .default("false"),
+        Key::new(
+            "moved",
+            Kind::Flag,
+            "true once `portcullis session import --source NAME` has copied its sessions: its cookie then names the copies, \
+             and its tables are not asked any more. docs/moving-over.md has the steps.",
         )
         .default("false"),
         Key::new(

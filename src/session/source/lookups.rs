@@ -19,6 +19,7 @@ use crate::store::Found;
 use crate::store::LegacyFeed;
 use crate::store::LegacyRow;
 use crate::store::LegacyTable;
+use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::Trigger;
 use crate::telemetry::Metrics;
@@ -43,6 +44,17 @@ const TOGETHER: usize = 4;
 /// Between two lines of the log about rows that cannot be read.
 const LOG_APART: Duration = Duration::from_mins(1);
 
+/// Why a row is nobody's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nobody {
+    /// What the application wrote cannot be read.
+    Unreadable(PayloadError),
+    /// It names no user, or one who is not signed in by it yet.
+    Visitor,
+    /// The application's users' table does not have the user any more, or not as active.
+    Inactive,
+}
+
 /// Asks one application's tables.
 pub(crate) struct Lookups {
     pub(super) settings: SourceSettings,
@@ -51,6 +63,8 @@ pub(crate) struct Lookups {
     feed: LegacyFeed,
     /// The time of the application's database, for its feed.
     time: DatabaseTime,
+    /// Where users of ours are, whom some of the application's are.
+    natives: Option<Arc<dyn Store>>,
     keys: moka::future::Cache<Digest, Key>,
     clock: Clock,
     /// Rows that could not be read, since the last line of the log.
@@ -70,6 +84,7 @@ impl Lookups {
             feed: LegacyFeed::new(settings.table.clone(), clock.clone())?,
             time: DatabaseTime::new(clock.clone()),
             name: settings.name.as_str().into(),
+            natives: None,
             settings,
             keys: moka::future::Cache::builder()
                 .max_capacity(MOST_KEYS)
@@ -87,6 +102,12 @@ impl Lookups {
     pub(crate) fn counting(mut self, metrics: &Metrics) -> Self {
         self.unread_rows = metrics.source_fault(&self.settings.name, "row");
         self.dropped_groups = metrics.source_fault(&self.settings.name, "group");
+        self
+    }
+
+    /// The same, asking `store` for users of ours.
+    pub(crate) fn knowing(mut self, store: Arc<dyn Store>) -> Self {
+        self.natives = Some(store);
         self
     }
 
@@ -163,13 +184,22 @@ impl Lookups {
 
     /// Who is signed in by this row; `None` for nobody.
     pub(super) async fn user_of(&self, row: LegacyRow) -> Result<Option<User>, StoreError> {
+        match self.holder_of(row).await? {
+            Ok((subject, row)) => self.known(&subject, self.user(&subject, &row)).await,
+            Err(Nobody::Unreadable(error)) => {
+                self.could_not_read(error);
+                Ok(None)
+            }
+            Err(Nobody::Visitor | Nobody::Inactive) => Ok(None),
+        }
+    }
+
+    /// Whose the row is in the application, with all that it says; or why it is nobody's.
+    pub(super) async fn holder_of(&self, row: LegacyRow) -> Result<Result<(String, Row), Nobody>, StoreError> {
         let mapping = &self.settings.mapping;
         let payload = match self.settings.payload(row.payload.as_deref()) {
             Ok(payload) => payload,
-            Err(error) => {
-                self.could_not_read(error);
-                return Ok(None);
-            }
+            Err(error) => return Ok(Err(Nobody::Unreadable(error))),
         };
         let mut row = Row {
             columns: row.columns,
@@ -177,19 +207,37 @@ impl Lookups {
             ..Row::default()
         };
         let Some(subject) = facts::subject(mapping, &row) else {
-            return Ok(None);
+            return Ok(Err(Nobody::Visitor));
         };
         if let Some(users) = &mapping.users {
             let Some(found) = self.table.find_user(&subject).await? else {
-                return Ok(None);
+                return Ok(Err(Nobody::Inactive));
             };
             row.user = found;
             let is_active = |column: &String| row.user.get(column) == Some(&Value::Bool(true));
             if !users.active.as_ref().is_none_or(is_active) || !self.password_is_the_same(&row) {
-                return Ok(None);
+                return Ok(Err(Nobody::Inactive));
             }
         }
-        Ok(Some(self.user(&subject, &row)))
+        Ok(Ok((subject, row)))
+    }
+
+    /// Who is one of ours by `user_map` is that user in everything: with their key, address, name and groups, and nobody
+    /// once they are disabled. The groups that the application says come on top. A name that nobody here has is only a name.
+    async fn known(&self, subject: &str, told: User) -> Result<Option<User>, StoreError> {
+        let (Some(store), true) = (&self.natives, self.settings.user_map.contains_key(subject)) else {
+            return Ok(Some(told));
+        };
+        let Some(mut ours) = store.find_user(&told.username).await? else {
+            return Ok(Some(told));
+        };
+        if ours.state != UserState::Active {
+            return Ok(None);
+        }
+        ours.groups.extend(told.groups);
+        ours.groups.sort_unstable();
+        ours.groups.dedup();
+        Ok(Some(ours))
     }
 
     /// Django ends a session whose user changed the password; the row stays.
@@ -206,7 +254,7 @@ impl Lookups {
         }
     }
 
-    fn user(&self, subject: &str, row: &Row) -> User {
+    pub(super) fn user(&self, subject: &str, row: &Row) -> User {
         let settings = &self.settings;
         let principal = facts::principal(&settings.name, subject);
         let mapped = settings

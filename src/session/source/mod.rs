@@ -6,11 +6,13 @@
 //! cannot be asked is *could not ask*.
 
 mod check;
+mod copying;
 mod envelope;
 mod facts;
 mod keys;
 mod lookups;
 mod mapping;
+mod newcomer;
 mod opening;
 mod payload;
 mod preset;
@@ -20,6 +22,7 @@ mod steps;
 mod trial;
 
 pub use check::{SourceReport, check_source};
+pub use copying::{CopyError, CopyReport, CopySettings, copy_sessions};
 pub use facts::principal;
 pub use keys::Secrets;
 pub(super) use lookups::Lookups;
@@ -34,6 +37,7 @@ pub use trial::try_cookie;
 use super::Digest;
 use crate::store::LegacySettings;
 use aws_lc_rs::digest;
+use aws_lc_rs::hmac;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -63,6 +67,8 @@ pub struct SourceSettings {
     pub max_age: Duration,
     /// The cookie of sessions that a log-in here opens in the application; `None`: it opens none.
     pub open: Option<OpenCookie>,
+    /// Whether its sessions were copied into our store, so that its tables are not asked any more.
+    pub moved: bool,
 }
 
 impl PartialEq for SourceSettings {
@@ -74,7 +80,7 @@ impl PartialEq for SourceSettings {
                 one.hosts.clone(),
                 one.mapping.clone(),
                 maps,
-                one.max_age,
+                (one.max_age, one.moved),
                 one.open.clone(),
             )
         };
@@ -94,6 +100,20 @@ impl SourceSettings {
         let (name, value) = self.mapping.choose(cookies)?;
         let key = steps::run(&self.mapping.steps, value, name, &self.secrets, now)?;
         Some((self.digest(&key), key))
+    }
+
+    /// By what the copy of a row is known in our store: a keyed digest, so that who reads it can neither try keys nor tell
+    /// from which row it came. `secret` is what the row must hold besides.
+    pub(super) fn copy_digest(&self, mac: &hmac::Key, key: &str, secret: Option<&[u8]>) -> Digest {
+        let mut context = hmac::Context::with_key(mac);
+        for part in [self.name.as_bytes(), key.as_bytes(), secret.unwrap_or_default()] {
+            // Lengths first, so that no two lists of parts are one text.
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        let mut bytes = [0_u8; 32];
+        bytes.copy_from_slice(context.sign().as_ref());
+        Digest(bytes)
     }
 
     /// What a row's payload says; null where the mapping reads none, or the row has none.

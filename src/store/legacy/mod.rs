@@ -10,6 +10,7 @@ mod check;
 mod ddl;
 mod feed;
 mod open;
+mod pages;
 mod plan;
 mod settings;
 mod sql;
@@ -17,6 +18,7 @@ mod sql;
 pub use check::{Finding, Sample, Severity};
 pub use ddl::Ddl;
 pub use feed::{DdlError, LegacyFeed, Trigger};
+pub use pages::{KeyedRow, LegacyPages};
 pub use settings::{Adding, Expiry, LegacySettings, Lifetime, Unit, UserTable, Zone};
 
 use super::StoreError;

@@ -196,6 +196,45 @@ fn object(table: &str, columns: &[String]) -> String {
     format!("jsonb_build_object({})", pairs.collect::<Vec<_>>().join(", "))
 }
 
+/// The way through a whole table, a page at a time.
+pub(super) struct PageStatements {
+    /// `$1`: the zone, or null.
+    pub(super) first: Arc<str>,
+    /// `$2`: the key behind which it goes on.
+    pub(super) next: Arc<str>,
+    pub(super) zone: Option<String>,
+}
+
+/// Pages of `rows` rows, and one more. Of a payload no more is sent than tells that it is too large.
+pub(super) fn pages(settings: &LegacySettings, catalog: &Catalog, rows: u32) -> Result<PageStatements, StoreError> {
+    const MOST: usize = 64 * 1024 + 1;
+    let (moment, zoned) = moment(settings, catalog, "$1::text")?;
+    let key = format!("t.{}", quoted(&settings.key));
+    let behind = match catalog.type_of(&settings.key)? {
+        ColumnType::Uuid => "$2::uuid",
+        ColumnType::Integer => "$2::bigint",
+        ColumnType::Char => "$2::bpchar",
+        _ => "$2",
+    };
+    let select = format!(
+        "SELECT {key}::text AS key, substring({payload} FROM 1 FOR {MOST}) AS payload, {verify} AS verify, \
+         {columns} AS columns, (EXTRACT(EPOCH FROM ({end} - clock_timestamp())))::float8 AS left_seconds \
+         FROM {table} AS t",
+        payload = bytes(settings.payload.as_deref(), catalog)?,
+        verify = bytes(settings.verify.as_deref(), catalog)?,
+        columns = object("t", &settings.columns),
+        end = end(&settings.expiry, &moment),
+        table = quoted_table(&settings.table),
+    );
+    let limit = rows + 1;
+    let zone = "($1::text IS NULL OR true)";
+    Ok(PageStatements {
+        first: format!("{select} WHERE {zone} ORDER BY {key} LIMIT {limit}").into(),
+        next: format!("{select} WHERE {zone} AND {key} > {behind} ORDER BY {key} LIMIT {limit}").into(),
+        zone: zoned.then(|| catalog.zone.clone()),
+    })
+}
+
 /// Some rows as [`Statements::find`] would show them, with what the clock of the moment's column shows.
 pub(super) fn sample(
     settings: &LegacySettings,

@@ -4,6 +4,7 @@ mod browsers;
 mod connect;
 mod events;
 mod feed;
+mod imports;
 mod instances;
 mod managing;
 mod migrate;

@@ -220,6 +220,40 @@ statements! {
             JOIN unnest($1::int[], $2::text[]) AS left_over (pid, began)
             ON left_over.pid = a.pid AND left_over.began = extract(epoch FROM a.backend_start)::text)
         SELECT pid AS id, CASE WHEN state = 'idle' THEN pg_terminate_backend(pid) ELSE false END AS ended FROM ours";
+    find_imported: "SELECT i.digest, s.user_id AS copy_of, s.ends_at FROM {schema}.imported_sessions i
+        LEFT JOIN {schema}.sessions s ON s.digest = i.digest WHERE i.digest = ANY($1)";
+    // Held in order of the digest, so that of two runs one decides after the other.
+    hold_imported: "SELECT i.digest, s.user_id AS copy_of, s.ends_at FROM {schema}.imported_sessions i
+        LEFT JOIN {schema}.sessions s ON s.digest = i.digest WHERE i.digest = ANY($1) ORDER BY i.digest
+        FOR UPDATE OF i";
+    claim_imports: "INSERT INTO {schema}.imported_sessions (digest, user_id, seen_at, source)
+        SELECT c.digest, c.user_id, $3, $4 FROM unnest($1::bytea[], $2::uuid[]) AS c (digest, user_id)
+            JOIN {schema}.users u ON u.id = c.user_id AND u.state = 'active' ORDER BY c.digest
+        ON CONFLICT (digest) DO NOTHING RETURNING digest";
+    copy_sessions: "INSERT INTO {schema}.sessions (digest, public_id, user_id, created_at, authenticated_at, last_seen_at,
+            expires_at, ends_at, sweep_at, remembered, methods)
+        SELECT c.digest, c.public_id, c.user_id, c.created_at, c.authenticated_at, c.created_at, c.expires_at, c.ends_at,
+            c.sweep_at, c.remembered, ''
+        FROM unnest($1::bytea[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[],
+            $7::timestamptz[], $8::timestamptz[], $9::boolean[])
+            AS c (digest, public_id, user_id, created_at, authenticated_at, expires_at, ends_at, sweep_at, remembered)";
+    insert_import_events: "INSERT INTO {schema}.audit_events (at, kind, actor, reason, user_id, username, session_id)
+        SELECT $1, $2, $3, $4, c.user_id, c.username, c.session_id
+        FROM unnest($5::uuid[], $6::text[], $7::uuid[]) AS c (user_id, username, session_id)";
+    move_imports: "UPDATE {schema}.sessions s SET expires_at = c.ends_at, ends_at = c.ends_at, sweep_at = c.sweep_at
+        FROM unnest($1::bytea[], $2::timestamptz[], $3::timestamptz[]) AS c (digest, ends_at, sweep_at)
+        WHERE s.digest = c.digest";
+    see_imports: "UPDATE {schema}.imported_sessions SET seen_at = $2 WHERE digest = ANY($1)";
+    forget_imports: "DELETE FROM {schema}.imported_sessions WHERE digest = ANY($1)";
+    count_imported: "SELECT count(*) AS copies FROM {schema}.imported_sessions i
+        JOIN {schema}.sessions s ON s.digest = i.digest WHERE i.source = $1";
+    end_unseen: "DELETE FROM {schema}.sessions WHERE digest IN
+        (SELECT s.digest FROM {schema}.imported_sessions i JOIN {schema}.sessions s ON s.digest = i.digest
+        WHERE i.source = $1 AND i.seen_at < $2 ORDER BY s.digest LIMIT $3 FOR UPDATE OF s)
+        RETURNING digest, public_id, user_id";
+    find_imported_user: "SELECT {user} FROM {schema}.imported_users i JOIN {schema}.users u ON u.id = i.user_id
+        WHERE i.source = $1 AND i.subject = $2";
+    link_imported_user: "INSERT INTO {schema}.imported_users (source, subject, user_id) VALUES ($1, $2, $3)";
     now: "SELECT clock_timestamp() AS now";
     count: "SELECT (SELECT count(*) FROM {schema}.users) AS users,
         (SELECT count(*) FROM {schema}.sessions WHERE expires_at > $1 AND ends_at > $1) AS sessions";

@@ -96,7 +96,12 @@ async fn claim(store: &Postgres, work: &mut Begun, new: &mut NewUser) -> Result<
     row.try_get("claimed").map_err(failed)
 }
 
-async fn insert(store: &Postgres, work: &mut Begun, new: &mut NewUser, event: &Event) -> Result<(), StoreError> {
+pub(super) async fn insert(
+    store: &Postgres,
+    work: &mut Begun,
+    new: &mut NewUser,
+    event: &Event,
+) -> Result<(), StoreError> {
     let claimed = claim(store, work, new).await?;
     let user = &new.user;
     if claimed {

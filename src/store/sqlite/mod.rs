@@ -3,6 +3,7 @@
 mod browsers;
 mod events;
 mod file;
+mod imports;
 mod instances;
 mod managing;
 mod migrate;

@@ -157,6 +157,21 @@ statements! {
     list_instances: "SELECT id, started_at, last_seen, version, host, address, cookie, fingerprints FROM instances
         ORDER BY started_at, id LIMIT 1000";
     forget_instance: "DELETE FROM instances WHERE id = $1";
+    find_imported: "SELECT s.user_id AS copy_of, s.ends_at FROM imported_sessions i
+        LEFT JOIN sessions s ON s.digest = i.digest WHERE i.digest = $1";
+    claim_import: "INSERT INTO imported_sessions (digest, user_id, seen_at, source) VALUES ($1, $2, $3, $4)";
+    move_import: "UPDATE sessions SET expires_at = $2, ends_at = $2, sweep_at = $3 WHERE digest = $1";
+    see_import: "UPDATE imported_sessions SET seen_at = $2 WHERE digest = $1";
+    forget_import: "DELETE FROM imported_sessions WHERE digest = $1";
+    count_imported: "SELECT count(*) AS copies FROM imported_sessions i JOIN sessions s ON s.digest = i.digest
+        WHERE i.source = $1";
+    end_unseen: "DELETE FROM sessions WHERE digest IN
+        (SELECT s.digest FROM imported_sessions i JOIN sessions s ON s.digest = i.digest
+        WHERE i.source = $1 AND i.seen_at < $2 ORDER BY s.digest LIMIT $3)
+        RETURNING digest, public_id, user_id";
+    find_imported_user: "SELECT {user} FROM imported_users i JOIN users u ON u.id = i.user_id
+        WHERE i.source = $1 AND i.subject = $2";
+    link_imported_user: "INSERT INTO imported_users (source, subject, user_id) VALUES ($1, $2, $3)";
     data_version: "PRAGMA data_version";
     count: "SELECT (SELECT count(*) FROM users) AS users,
         (SELECT count(*) FROM sessions WHERE expires_at > $1 AND ends_at > $1) AS sessions";

@@ -90,7 +90,12 @@ async fn claim(store: &Sqlite, work: &mut Begun, new: &mut NewUser) -> Result<bo
     row.try_get("claimed").map_err(failed)
 }
 
-async fn insert(store: &Sqlite, work: &mut Begun, new: &mut NewUser, event: &Event) -> Result<(), StoreError> {
+pub(super) async fn insert(
+    store: &Sqlite,
+    work: &mut Begun,
+    new: &mut NewUser,
+    event: &Event,
+) -> Result<(), StoreError> {
     let claimed = claim(store, work, new).await?;
     let user = &new.user;
     if claimed {

@@ -3,6 +3,7 @@
 
 mod deployments;
 mod express;
+mod moved;
 mod node;
 mod opened;
 mod program;

@@ -159,6 +159,8 @@ impl Feed for FakeStore {}
 
 impl Passes for FakeStore {}
 
+impl Imports for FakeStore {}
+
 impl Instances for FakeStore {}
 
 impl Store for FakeStore {

@@ -33,6 +33,9 @@ const BOB: &str = "bob-was-given-this-by-the-api";
 const EVE: &str = "eve-registers-with-this";
 const ROOT: &str = "root-manages-with-this";
 const TOO_COMMON: &str = "qwertyuiop";
+/// Of an application whose sessions are copied: what it signs its cookies with, and the key of a row.
+const MOVED: &str = "keyboard cat";
+const ROW: &str = "key-of-an-applications-row";
 const IN_A_QUERY: &str = "value-in-a-query";
 const IN_A_HEADER: &str = "value-in-a-header";
 const IN_A_BODY: &str = "value-in-a-body";
@@ -62,6 +65,8 @@ const SECRETS: &[&str] = &[
     IMPORTED,
     IN_A_HEADER,
     IN_A_BODY,
+    MOVED,
+    ROW,
 ];
 
 const ROUTES: &str = r#"
@@ -183,8 +188,9 @@ impl Run {
             "{store}\n{}\n[session]\nsecrets = [\"{SECRET}\", \"{OLD_SECRET}\"]\n\
              [portal]\nregistration = true\nadmin_token = \"{HEADER_TOKEN}\"\n\
              [throttle]\naccount = \"3/10m\"\naddress = \"1000/10m\"\nbrowser = \"1000/10m\"\n\
-             [log]\nlevel = \"trace\"\n{log}\n{MORE}",
-            application()
+             [log]\nlevel = \"trace\"\n{log}\n{MORE}\n{}",
+            application(),
+            moved_application()
         );
         let admin = format!("[admin]\ntoken = \"{TOKEN}\"\ngroup = \"admins\"\n");
         let config = stage::config(&top, ROUTES, &app.url()).replacen("[admin]\n", &admin, 1);
@@ -572,6 +578,56 @@ async fn import(run: &mut Run) {
     run.command(&["user", "delete", "gina"], "");
 }
 
+/// An application with a session in a table of its own, as a source that has moved.
+fn moved_application() -> String {
+    let server = Postgres::shared();
+    let url = server.database();
+    server.sql(
+        &url,
+        &format!(
+            "CREATE TABLE session (sid varchar PRIMARY KEY, sess json NOT NULL, expire timestamp(6) NOT NULL); \
+             INSERT INTO session VALUES ('{ROW}', '{{\"passport\":{{\"user\":42}}}}', \
+             now() AT TIME ZONE 'UTC' + interval '1 hour')"
+        ),
+    );
+    let url = url.replacen('@', &format!(":{DATABASE}@"), 1);
+    format!(
+        "[[source]]\nname = \"old\"\ncookie = \"old.sid\"\npreset = \"express\"\nhosts = [\"{HOST}\"]\nstore_url = \"{url}\"\nzone = \"utc\"\n\
+         secrets = [\"{MOVED}\"]\nuser = \"/passport/user\"\nmoved = true\n"
+    )
+}
+
+/// Somebody goes on with an application's cookie.
+async fn move_over(run: &mut Run) {
+    for args in [
+        &["session", "import", "--source", "old", "--dry-run"][..],
+        &["session", "import", "--source", "old", "--create-users", "--json"],
+        &["session", "import", "--source", "old"],
+        &["session", "import", "--source", ROW],
+        &["source", "check", "old"],
+    ] {
+        // What was typed comes back in a message about it, on the screen of whoever typed it.
+        if args.contains(&ROW) {
+            run.gateway.command(args, "");
+        } else {
+            run.command(args, "");
+        }
+    }
+    let (_, cookie) = crate::sources::signed(ROW)
+        .split_once('=')
+        .map_or_else(Default::default, |(name, value)| (name.to_owned(), value.to_owned()));
+    run.witness.learn("an application's cookie", &cookie);
+    let mut holder = Jar::new(At::Portal);
+    holder.cookies.insert("old.sid".to_owned(), cookie);
+    let me = run.get(&mut holder, "/me", "application/json").await;
+    assert_eq!(
+        (me.status, &me.json()["username"]),
+        (200, &json!("old-42")),
+        "{}",
+        me.text()
+    );
+}
+
 /// What every command says that reads or changes state.
 fn administer(run: &mut Run) {
     run.command(&["user", "add", "zoe", "--password-stdin"], TOO_COMMON);
@@ -733,6 +789,7 @@ async fn scenario(store: &Store, log: &str) {
     let mut ada = visit(&mut run).await;
     change(&mut run, &mut ada).await;
     import(&mut run).await;
+    move_over(&mut run).await;
     manage(&mut run).await;
     open_the_page(&mut run).await;
     let document = run.manage("GET", "/api/openapi.json", None).await.json();

@@ -133,10 +133,19 @@ async fn subjects_and_groups_can_be_users_and_groups_of_ours() {
     let (_, told) = scene.get("/", &[&format!("Cookie: {}", signed("sid0"))]).await;
     let told = told.expect("it was forwarded");
     assert_eq!(told.values("x-forwarded-user"), ["ada"]);
-    assert_eq!(told.values("x-forwarded-groups"), ["members"]);
+    // Those that the application says come on top of those that she has here.
+    assert_eq!(told.values("x-forwarded-groups"), ["members,users"]);
     // Both sessions of one person are no contradiction.
     let both = format!("{}; {}", scene.stage.cookie, signed("sid0"));
     assert_eq!(scene.told("/", &both).await.as_deref(), Some("ada"));
+    // She is the same person in everything, and nobody once she is disabled here.
+    let shown = scene.stage.gateway.command(&["user", "disable", "ada"], "");
+    assert!(shown.status.success());
+    let started = std::time::Instant::now();
+    while scene.told("/", &signed("sid0")).await.is_some() {
+        assert!(started.elapsed() < SOON, "a disabled user is known");
+        crate::support::gateway::pause();
+    }
 }
 
 #[tokio::test]

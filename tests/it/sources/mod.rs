@@ -6,6 +6,7 @@ mod checked;
 mod costs;
 mod formats;
 mod known;
+mod moved;
 mod opened;
 mod refused;
 mod told;
@@ -121,7 +122,7 @@ impl Scene {
 }
 
 /// A cookie as cookie-signature makes it.
-fn signed(sid: &str) -> String {
+pub fn signed(sid: &str) -> String {
     let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, SECRET.as_bytes());
     let tag = STANDARD_NO_PAD.encode(aws_lc_rs::hmac::sign(&key, sid.as_bytes()));
     let tag = tag.replace('+', "%2B").replace('/', "%2F");
