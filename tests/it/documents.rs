@@ -7,7 +7,7 @@
 use crate::support::client::Client;
 use crate::support::gateway::PROGRAM;
 use crate::support::postgres::{Postgres, free_port};
-use crate::support::stage::Stage;
+use crate::support::stage::{ROUTES, Stage};
 use crate::support::upstream::Reply;
 use crate::support::upstream::Upstream;
 use std::fmt::Write as _;
@@ -162,7 +162,10 @@ fn metrics_in(text: &str) -> std::collections::BTreeSet<String> {
 
 #[tokio::test]
 async fn every_metric_that_a_rule_or_a_document_names_is_there() {
-    let stage = Stage::start().await;
+    // Some are there only where there is an application whose sessions are read.
+    let source = "[[source]]\nname = \"crm\"\npreset = \"authjs\"\nhosts = [\"app.example.test\"]\n\
+                  store_url = \"postgres://reader@127.0.0.1:1/crm\"\n";
+    let stage = Stage::with("", &format!("{ROUTES}\n{source}"), |_| Reply::text("hello")).await;
     let answer = Client::plain(stage.gateway.admin())
         .await
         .get("localhost", "/metrics", &[])
