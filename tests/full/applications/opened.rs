@@ -45,6 +45,10 @@ impl Scene {
         let mut cookie: Value = serde_json::from_str(text.trim()).unwrap_or_else(|_| panic!("a document: {text}"));
         let members = cookie.as_object_mut().expect("an object");
         members.remove("expires");
+        // Express takes the difference of two moments for it, and may be a moment late.
+        if let Some(millis) = members["originalMaxAge"].as_f64() {
+            members.insert("originalMaxAge".to_owned(), json!((millis / 1000.0).round()));
+        }
         // Express writes one that is false only where the application says so.
         members.retain(|name, value| name != "secure" || *value != json!(false));
         cookie
