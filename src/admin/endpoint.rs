@@ -110,6 +110,16 @@ const USER: Parameter = Parameter {
     schema: "Username",
     says: "Only of this user.",
 };
+const OWNER: Parameter = Parameter {
+    schema: "Owner",
+    says: "Only of this user, or of an application's, as `SOURCE:SUBJECT`.",
+    ..USER
+};
+const SOURCE: Parameter = Parameter {
+    name: "source",
+    schema: "Source",
+    says: "Those that this application keeps, by the name of its source.",
+};
 
 const fn get(act: Act, summary: &'static str, query: &'static [Parameter], answer: &'static str) -> Operation {
     Operation {
@@ -199,24 +209,24 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: "/sessions",
         operations: &[
-            get(
+            of_one(get(
                 Act::ListSessions,
-                "Sessions, the newest first",
-                &[USER, AFTER, LIMIT],
+                "Sessions, the newest first; those of an application that can be asked for live ones, in an order of its own",
+                &[OWNER, SOURCE, AFTER, LIMIT],
                 "SessionList",
-            ),
+            )),
             Operation {
                 method: Verb::Delete,
-                refusals: &[NOT_FOUND],
+                refusals: &[NOT_FOUND, CONFLICT],
                 ..get(
                     Act::EndSessions,
                     "End all sessions of a user, or of everybody",
                     &[
-                        USER,
+                        OWNER,
                         Parameter {
                             name: "all",
                             schema: "True",
-                            says: "`true`: those of everybody. Either this or `user`.",
+                            says: "`true`: those of everybody, applications' own aside. Either this or `user`.",
                         },
                     ],
                     "Ended",
@@ -243,7 +253,8 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
                 method: Verb::Delete,
                 success: StatusCode::NO_CONTENT,
                 answer: None,
-                ..of_one(get(Act::EndSession, "End a session", &[], "Session"))
+                refusals: &[NOT_FOUND, CONFLICT],
+                ..get(Act::EndSession, "End a session", &[], "Session")
             },
         ],
     },

@@ -1,6 +1,7 @@
 use crate::account::AccountError;
 use crate::account::ThrottleError;
 use crate::audit::StoreError;
+use crate::session::EndError;
 use crate::session::SessionError;
 use crate::web::Answer;
 use crate::web::Problem;
@@ -44,6 +45,8 @@ pub(super) enum Refusal {
     Throttled(u64),
     /// Too many passwords are being hashed.
     Busy,
+    /// A session of an application is refused from now on, and its row still stands.
+    RowsStand,
     /// The store could not be asked: it is not known whether anything was done.
     Unavailable,
 }
@@ -62,7 +65,7 @@ impl Refusal {
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadConfiguration(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Busy | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::RowsStand | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -81,6 +84,7 @@ impl Refusal {
             Self::BadConfiguration(_) => "invalid-configuration",
             Self::Throttled(_) => "throttled",
             Self::Busy => "busy",
+            Self::RowsStand => "rows-stand",
             Self::Unavailable => "unavailable",
         }
     }
@@ -100,6 +104,10 @@ impl Refusal {
             Self::Method(_) => "This method is not allowed here",
             Self::Throttled(_) => "Too many wrong tokens came from this address; wait, or lift its ban by command",
             Self::Busy => "Too many passwords are being hashed at once; nothing was done, try again in a moment",
+            Self::RowsStand => {
+                "The gateway refuses the session from now on, but the application's database did not delete its row, so the \
+                 application itself may still accept it; try again in a moment"
+            }
             Self::Unavailable => "The store is not answering, so nothing is reported as done; try again in a moment",
         }
     }
@@ -130,7 +138,7 @@ impl Refusal {
             Self::Throttled(seconds) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(*seconds));
             }
-            Self::Busy | Self::Unavailable => {
+            Self::Busy | Self::RowsStand | Self::Unavailable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
             }
             _ => {}
@@ -159,7 +167,14 @@ impl From<ThrottleError> for Refusal {
 impl From<SessionError> for Refusal {
     fn from(error: SessionError) -> Self {
         match error {
-            SessionError::Store(error) => error.into(),
+            SessionError::Store(error) | SessionError::NotEnded(EndError::NotStored(error)) => error.into(),
+            SessionError::NotEnded(EndError::RowsStand(error)) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "rows of sessions that were ended could not be deleted");
+                Self::RowsStand
+            }
+            SessionError::NotEnded(error @ EndError::MayNot) => Self::Conflict(sentence(&error.to_string())),
+            SessionError::NoSource => Self::Absent("There is no such source"),
             SessionError::Full | SessionError::UserGone | SessionError::PasswordChanged | SessionError::Randomness => {
                 Self::Unavailable
             }

@@ -66,6 +66,9 @@ fn texts() -> Value {
         "Format": { "type": "string", "enum": ["json", "jsonl"] },
         "EventKind": { "type": "string", "pattern": "^[a-z_]{1,40}$" },
         "Username": { "type": "string", "pattern": "^[a-z0-9._@+-]{1,64}$" },
+        "Owner": { "type": "string", "maxLength": 254,
+            "pattern": "^([a-z0-9._@+-]{1,64}|[a-z][a-z0-9-]{0,31}:[A-Za-z0-9._@+%-]+)$" },
+        "Source": { "type": "string", "pattern": "^[a-z][a-z0-9-]{0,31}$" },
         "Group": { "type": "string", "pattern": "^[A-Za-z0-9._:@+-]{1,64}$" },
         "SourceName": { "type": "string", "pattern": "^[a-z][a-z0-9-]{0,31}$" },
         "AppUser": { "anyOf": [
@@ -145,12 +148,13 @@ fn sessions() -> Value {
     json!({
         "Session": object(&json!({
             "public_id": reference("Uuid"),
-            "user": reference("Username"),
-            "user_id": reference("Uuid"),
+            "user": text(),
+            "user_id": or_null(&reference("Uuid")),
+            "source": or_null(&reference("Source")),
             "state": { "type": "string", "enum": ["active", "expired"] },
-            "created_at": reference("Time"),
-            "authenticated_at": reference("Time"),
-            "last_seen_at": reference("Time"),
+            "created_at": or_null(&reference("Time")),
+            "authenticated_at": or_null(&reference("Time")),
+            "last_seen_at": or_null(&reference("Time")),
             "expires_at": reference("Time"),
             "ends_at": reference("Time"),
             "remembered": { "type": "boolean" },

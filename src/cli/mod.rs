@@ -30,6 +30,7 @@ mod secret;
 mod session;
 mod source;
 mod stats;
+mod theirs;
 mod user;
 
 use clap::{Parser, Subcommand};

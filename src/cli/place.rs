@@ -14,6 +14,8 @@ use crate::config::Problems;
 use crate::config::Sources;
 use crate::config::Text;
 use crate::model::User;
+use crate::session::SourceDesk;
+use crate::session::SourceSettings;
 use crate::store;
 use crate::store::Place as Engine;
 use crate::store::Role;
@@ -50,6 +52,8 @@ pub(super) struct Desk {
     pub store: Arc<dyn Store>,
     pub accounts: Arc<Accounts>,
     pub clock: Clock,
+    /// Applications that keep sessions of their own.
+    pub sources: Vec<SourceSettings>,
     /// How long other instances may believe what they know; `None` where there are none.
     unseen_for: Option<Duration>,
 }
@@ -123,6 +127,7 @@ impl Desk {
         Ok(Self {
             accounts: Accounts::new(Arc::clone(&store), config.account.clone(), clock.clone()),
             clock,
+            sources: config.session.sources.clone(),
             unseen_for: matches!(config.store.place, Engine::Postgres { .. })
                 .then(|| config.session.cache.unseen_for()),
             store,
@@ -133,6 +138,18 @@ impl Desk {
     pub(super) async fn user(&self, name: &str) -> Result<User> {
         let found = self.accounts.find(name).await?;
         Ok(found.ok_or_else(|| AccountError::NoSuchUser(name.to_owned()))?)
+    }
+
+    /// The application whose sessions are meant by a source's name, or a user called `SOURCE:SUBJECT`.
+    pub(super) fn source(&self, name: &str) -> Result<SourceDesk> {
+        let (name, _) = name.split_once(':').unwrap_or((name, ""));
+        let found = self.sources.iter().find(|source| source.name == name);
+        let settings = found.ok_or_else(|| {
+            Wrong(format!(
+                "there is no source {name:?}; `portcullis source list` shows them"
+            ))
+        })?;
+        Ok(SourceDesk::new(settings, self.clock.clone())?)
     }
 
     /// When running gateways act on a change, as a sentence.

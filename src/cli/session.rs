@@ -6,12 +6,14 @@ use super::output;
 use super::place::{Desk, Place};
 use super::progress::Progress;
 use super::stats;
+use super::theirs;
 use crate::model::Event;
 use crate::model::EventKind;
 use crate::model::PublicId;
 use crate::model::Timestamp;
 use crate::session::SweepScope;
 use crate::session::Swept;
+use crate::session::TheirSession;
 use crate::session::sweep_store;
 use crate::store::Found;
 use crate::store::Which;
@@ -40,15 +42,18 @@ pub(super) enum Command {
 pub(super) struct List {
     #[command(flatten)]
     place: Place,
-    /// Only sessions of this user
+    /// Only sessions of this user; of an application's, SOURCE:SUBJECT
     #[arg(long, value_name = "NAME")]
-    user: Option<String>,
+    pub(super) user: Option<String>,
+    /// The live sessions that this application keeps, by the name of its source
+    #[arg(long, value_name = "NAME", conflicts_with = "user")]
+    source: Option<String>,
     /// At most this many
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    limit: u32,
+    pub(super) limit: u32,
     /// Only those after this one, to go on with a list
     #[arg(long, value_name = "ID")]
-    after: Option<uuid::Uuid>,
+    pub(super) after: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -67,10 +72,10 @@ pub(super) struct End {
     /// The session's public id
     #[arg(group = "which")]
     id: Option<uuid::Uuid>,
-    /// All sessions of this user
+    /// All sessions of this user; of an application's, SOURCE:SUBJECT
     #[arg(long, value_name = "NAME", group = "which")]
     user: Option<String>,
-    /// All sessions of everybody
+    /// All sessions of everybody, those that applications keep aside
     #[arg(long, group = "which")]
     all: bool,
 }
@@ -88,13 +93,14 @@ pub(super) async fn run(command: Command) -> Result<()> {
 
 /// A session as programs get it.
 #[derive(Serialize)]
-struct Shown {
+pub(super) struct Shown {
     public_id: PublicId,
     user: String,
+    source: Option<String>,
     state: &'static str,
-    created_at: Timestamp,
-    authenticated_at: Timestamp,
-    last_seen_at: Timestamp,
+    created_at: Option<Timestamp>,
+    authenticated_at: Option<Timestamp>,
+    last_seen_at: Option<Timestamp>,
     expires_at: Timestamp,
     ends_at: Timestamp,
     remembered: bool,
@@ -112,9 +118,10 @@ impl Shown {
             public_id: session.public_id,
             user: user.username.to_string(),
             state: if session.is_over(now) { "expired" } else { "active" },
-            created_at: session.created_at,
-            authenticated_at: session.authenticated_at,
-            last_seen_at: session.last_seen_at,
+            source: None,
+            created_at: Some(session.created_at),
+            authenticated_at: Some(session.authenticated_at),
+            last_seen_at: Some(session.last_seen_at),
             expires_at: session.expires_at,
             ends_at: session.ends_at,
             remembered: session.remembered,
@@ -123,6 +130,17 @@ impl Shown {
             user_agent: session.user_agent,
             first_address: session.first_address,
             last_address: session.last_address,
+        }
+    }
+
+    /// Of an application's session it is not known when it began or was last seen.
+    pub(super) fn of_source(source: &str, theirs: &TheirSession, now: Timestamp) -> Self {
+        Self {
+            source: Some(source.to_owned()),
+            created_at: None,
+            authenticated_at: None,
+            last_seen_at: None,
+            ..Self::new(theirs.found.clone(), now)
         }
     }
 
@@ -135,6 +153,19 @@ impl Shown {
 
 async fn list(options: List) -> Result<()> {
     let desk = options.place.open().await?;
+    let of_source = options
+        .source
+        .as_deref()
+        .or(options.user.as_deref().filter(|user| user.contains(':')));
+    if let Some(source) = of_source {
+        let source = desk.source(source)?;
+        let now = desk.store.now().await?;
+        let (shown, next) = theirs::list(&source, &options, now).await?;
+        desk.close().await;
+        return print(&options, &shown, next);
+    }
+    let after = options.after.as_deref().map(uuid::Uuid::parse_str).transpose();
+    let after = after.map_err(|_| Wrong("--after takes the id that the list before ended with".into()))?;
     let user = match &options.user {
         Some(name) => Some(desk.user(name).await?.id),
         None => None,
@@ -142,14 +173,18 @@ async fn list(options: List) -> Result<()> {
     let now = desk.store.now().await?;
     let found = desk
         .store
-        .list_sessions(user, options.after.map(PublicId), options.limit)
+        .list_sessions(user, after.map(PublicId), options.limit)
         .await?;
     desk.close().await;
     let full = found.len() == options.limit as usize;
     let shown: Vec<Shown> = found.into_iter().map(|one| Shown::new(one, now)).collect();
     let next = shown.last().filter(|_| full).map(|last| last.public_id.to_string());
+    print(&options, &shown, next)
+}
+
+fn print(options: &List, shown: &[Shown], next: Option<String>) -> Result<()> {
     if options.place.json {
-        return output::json(&output::List { items: &shown, next });
+        return output::json(&output::List { items: shown, next });
     }
     if shown.is_empty() {
         return output::line("No sessions.");
@@ -159,7 +194,7 @@ async fn list(options: List) -> Result<()> {
             one.public_id.to_string(),
             one.user.clone(),
             one.state.to_owned(),
-            one.created_at.to_string(),
+            or_dash(one.created_at),
             one.expires_at.to_string(),
             one.address(),
             one.device.clone().unwrap_or_else(|| "-".into()),
@@ -176,9 +211,17 @@ async fn list(options: List) -> Result<()> {
 async fn show(options: Show) -> Result<()> {
     let desk = options.place.open().await?;
     let now = desk.store.now().await?;
-    let found = desk.store.find_session_by_public_id(PublicId(options.id)).await?;
+    let id = PublicId(options.id);
+    let one = if id.is_of_source() {
+        let (source, theirs) = theirs::find(&desk, id, now)
+            .await?
+            .with_context(|| no_such(options.id))?;
+        Shown::of_source(source.name(), &theirs, now)
+    } else {
+        let found = desk.store.find_session_by_public_id(id).await?;
+        Shown::new(found.with_context(|| no_such(options.id))?, now)
+    };
     desk.close().await;
-    let one = Shown::new(found.with_context(|| no_such(options.id))?, now);
     if options.place.json {
         return output::json(&one);
     }
@@ -186,11 +229,15 @@ async fn show(options: Show) -> Result<()> {
         ("id", one.public_id.to_string()),
         ("user", one.user.clone()),
         ("state", one.state.to_owned()),
+        ("kept by", one.source.clone().unwrap_or_else(|| "the gateway".into())),
         (
             "signed in",
-            format!("{} ({})", one.authenticated_at, one.methods.join(", ")),
+            format!("{} ({})", or_dash(one.authenticated_at), one.methods.join(", ")),
         ),
-        ("last seen", format!("{} from {}", one.last_seen_at, one.address())),
+        (
+            "last seen",
+            format!("{} from {}", or_dash(one.last_seen_at), one.address()),
+        ),
         ("expires", one.expires_at.to_string()),
         ("ends at latest", one.ends_at.to_string()),
         ("remembered", if one.remembered { "yes" } else { "no" }.to_owned()),
@@ -199,8 +246,17 @@ async fn show(options: Show) -> Result<()> {
     ])
 }
 
+fn or_dash(at: Option<Timestamp>) -> String {
+    at.map_or_else(|| "-".into(), |at| at.to_string())
+}
+
 async fn end(options: End) -> Result<()> {
     let desk = options.place.open().await?;
+    if let Some(ended) = theirs::end(&desk, options.id.map(PublicId), options.user.as_deref()).await? {
+        let effect = desk.effect();
+        desk.close().await;
+        return print_ended(&options, &ended, &effect);
+    }
     let which = match (options.id, &options.user, options.all) {
         (Some(id), _, _) => Which::Public(PublicId(id)),
         (None, Some(name), _) => Which::User(desk.user(name).await?.id),
@@ -214,9 +270,13 @@ async fn end(options: End) -> Result<()> {
     if let (Some(id), true) = (options.id, ended.is_empty()) {
         bail!(no_such(id));
     }
+    let ids: Vec<PublicId> = ended.iter().map(|one| one.public_id).collect();
+    print_ended(&options, &ids, &effect)
+}
+
+fn print_ended(options: &End, ended: &[PublicId], effect: &str) -> Result<()> {
     if options.place.json {
-        let ids: Vec<PublicId> = ended.iter().map(|one| one.public_id).collect();
-        return output::json(&json!({ "ended": ids }));
+        return output::json(&json!({ "ended": ended }));
     }
     let count = output::count(ended.len(), "session");
     output::line(format_args!("{count} ended. {effect}"))

@@ -15,10 +15,18 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// The name of a session that people and logs may see: a UUID, version 7, never usable to sign in.
+/// The name of a session that people and logs may see: a UUID, version 7 (of one that an application keeps: 8), never usable to sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(transparent)]
 pub struct PublicId(pub Uuid);
+
+impl PublicId {
+    /// Whether it names a session that an application keeps: those are made of the row's key, and of version 8.
+    #[must_use]
+    pub fn is_of_source(self) -> bool {
+        self.0.get_version_num() == 8
+    }
+}
 
 impl fmt::Display for PublicId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

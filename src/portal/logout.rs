@@ -26,7 +26,7 @@ impl Portal {
     /// `GET logout`: asks first, because any page can make a browser fetch an address.
     pub(super) async fn logout_page(&self, exchange: &Exchange) -> Answer {
         let next = self.accept_next(exchange, parameter(exchange, "next").as_deref());
-        match self.identify(exchange).await {
+        match self.identify_anyone(exchange).await {
             Identified::Unavailable => self.cannot_ask(exchange),
             Identified::Live(live) => self.logout_form(exchange, StatusCode::OK, Some(&live), next.as_deref(), None),
             Identified::Anonymous | Identified::Dead | Identified::Conflict => {
@@ -54,6 +54,10 @@ impl Portal {
         let Some(open) = self.every_session(exchange).await else {
             return self.not_signed_out(exchange);
         };
+        let told = match self.end_own_of_theirs(exchange).await {
+            Ok(told) => told,
+            Err(answer) => return *answer,
+        };
         let taking = match self.leave(exchange).await {
             Ok(taking) => taking,
             Err(error) => {
@@ -68,6 +72,11 @@ impl Portal {
                     "a log-out was not carried out");
                 return self.not_signed_out(exchange);
             }
+        }
+        // Ours are over all the same.
+        if let Some(mut answer) = told {
+            self.sign_off(exchange, &mut answer);
+            return *answer;
         }
         let mut answer = if body == Body::Form {
             see_other(exchange, &self.after_logout(&fields, next.as_deref()))
@@ -117,7 +126,7 @@ impl Portal {
         self.logout_form(exchange, StatusCode::FORBIDDEN, live, next, Some(STALE))
     }
 
-    fn not_signed_out(&self, exchange: &Exchange) -> Answer {
+    pub(super) fn not_signed_out(&self, exchange: &Exchange) -> Answer {
         let back = format!("{}/logout", self.settings.prefix);
         let page = ErrorPage {
             title: "You are still signed in",

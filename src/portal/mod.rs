@@ -36,6 +36,7 @@ mod return_address;
 mod sync;
 #[cfg(test)]
 mod testing;
+mod theirs;
 mod trips;
 mod visitor;
 

@@ -12,6 +12,7 @@ use crate::model::EventKind;
 use crate::model::PublicId;
 use crate::model::Session;
 use crate::model::Timestamp;
+use crate::session::EndError;
 use crate::session::Identified;
 use crate::session::Live;
 use crate::session::SessionError;
@@ -24,7 +25,7 @@ use std::net::IpAddr;
 use uuid::Uuid;
 
 /// Most sessions that are shown; "all others" means those beyond them as well.
-const MOST: usize = 100;
+pub(super) const MOST: usize = 100;
 /// Rows asked for at once, and how often: rows that are over and not swept yet are passed over.
 const PAGE: u32 = 200;
 const PAGES: usize = 5;
@@ -42,8 +43,8 @@ struct OwnSession<'a> {
     current: bool,
     device: Option<&'a str>,
     address: Option<IpAddr>,
-    created_at: Timestamp,
-    last_seen_at: Timestamp,
+    created_at: Option<Timestamp>,
+    last_seen_at: Option<Timestamp>,
     expires_at: Timestamp,
 }
 
@@ -61,7 +62,7 @@ struct Admitted {
 impl Portal {
     /// `GET sessions`: JSON, and a page for who asks for pages.
     pub(super) async fn own_sessions(&self, exchange: &Exchange) -> Answer {
-        let known = self.identify(exchange).await;
+        let known = self.identify_anyone(exchange).await;
         let Identified::Live(live) = &known else {
             return self.unauthenticated(exchange, &known, "/sessions");
         };
@@ -93,6 +94,9 @@ impl Portal {
         let Some(target) = Uuid::parse_str(id).ok().filter(|parsed| parsed.to_string() == id) else {
             return self.no_such_session(exchange, &live).await;
         };
+        if live.entry.source().is_some() {
+            return self.end_one_of_theirs(exchange, &live, PublicId(target), body).await;
+        }
         let found = match self.sessions.show(PublicId(target)).await {
             Ok(found) => found.filter(|found| found.session.user == live.entry.user.id),
             Err(error) => return self.not_ended(exchange, &error),
@@ -130,6 +134,9 @@ impl Portal {
             Ok(admitted) => admitted,
             Err(answer) => return *answer,
         };
+        if live.entry.source().is_some() {
+            return self.end_others_of_theirs(exchange, &live, body).await;
+        }
         let others = Which::Others {
             user: live.entry.user.id,
             keep: live.entry.session.digest,
@@ -154,7 +161,7 @@ impl Portal {
             .map_err(|objection| Box::new(self.object(exchange, objection)))?;
         let fields =
             LogoutFields::read(body, &exchange.body).map_err(|fault| Box::new(self.unreadable(exchange, fault)))?;
-        let known = self.identify(exchange).await;
+        let known = self.identify_anyone(exchange).await;
         let Identified::Live(live) = known else {
             return Err(Box::new(self.unauthenticated(exchange, &known, "/sessions")));
         };
@@ -167,6 +174,9 @@ impl Portal {
 
     /// Sessions of the user of `live` that are not over: this one first, then the last seen.
     async fn of_user(&self, live: &Live) -> Result<Vec<Session>, SessionError> {
+        if live.entry.source().is_some() {
+            return self.of_user_of_theirs(live).await;
+        }
         let mut current = live.entry.session.clone();
         let now = self.sessions.now();
         let mut others: Vec<Session> = Vec::new();
@@ -205,7 +215,11 @@ impl Portal {
             Err(error) => return self.could_not_list(exchange, &error),
         };
         let now = self.sessions.now();
-        let cards: Vec<SessionCard> = sessions.iter().map(|session| card(session, live, now)).collect();
+        let may_end = self.may_end(live);
+        let cards: Vec<SessionCard> = sessions
+            .iter()
+            .map(|session| card(session, live, now, may_end))
+            .collect();
         let host = shown_host(exchange);
         self.form(exchange, status, |token| SessionsPage {
             site: self.site(),
@@ -213,14 +227,14 @@ impl Portal {
             host: &host,
             token,
             who: display_name(&live.entry.user),
-            others: cards.len() > 1,
+            others: cards.len() > 1 && self.may_end(live),
             cards,
             trouble,
             notice,
         })
     }
 
-    fn by_owner(&self, exchange: &Exchange, live: &Live, kind: EventKind, reason: &'static str) -> Event {
+    pub(super) fn by_owner(&self, exchange: &Exchange, live: &Live, kind: EventKind, reason: &'static str) -> Event {
         let user = &live.entry.user;
         Event {
             user: Some(user.id),
@@ -231,7 +245,7 @@ impl Portal {
         }
     }
 
-    async fn no_such_session(&self, exchange: &Exchange, live: &Live) -> Answer {
+    pub(super) async fn no_such_session(&self, exchange: &Exchange, live: &Live) -> Answer {
         let missing = StatusCode::NOT_FOUND;
         if reader(exchange) == Audience::Person {
             return self.sessions_page(exchange, live, missing, Some(GONE), None).await;
@@ -261,10 +275,13 @@ impl Portal {
         self.cannot_ask(exchange)
     }
 
-    fn not_ended(&self, exchange: &Exchange, error: &SessionError) -> Answer {
+    pub(super) fn not_ended(&self, exchange: &Exchange, error: &SessionError) -> Answer {
         tracing::warn!(request.id = %exchange.request_id, error = error as &dyn std::error::Error,
             "a user's own sessions were not ended");
         let back = format!("{}/sessions", self.settings.prefix);
+        if let SessionError::NotEnded(EndError::RowsStand(_)) = error {
+            return self.rows_stand(exchange);
+        }
         let page = ErrorPage {
             title: "Nothing was ended",
             sentence: "The sessions could not be ended, because the place where sign-ins are kept is not answering.",
@@ -285,33 +302,41 @@ fn device(session: &Session) -> Option<&str> {
 }
 
 fn told<'a>(session: &'a Session, live: &Live) -> OwnSession<'a> {
+    // An application says neither when its session began nor when it was last seen.
+    let is_ours = live.entry.source().is_none();
     OwnSession {
         public_id: session.public_id,
         current: session.digest == live.entry.session.digest,
         device: device(session),
         address: session.last_address.or(session.first_address),
-        created_at: session.created_at,
-        last_seen_at: session.last_seen_at,
+        created_at: Some(session.created_at).filter(|_| is_ours),
+        last_seen_at: Some(session.last_seen_at).filter(|_| is_ours),
         expires_at: session.expires_at.min(session.ends_at),
     }
 }
 
-fn card<'a>(session: &'a Session, live: &Live, now: Timestamp) -> SessionCard<'a> {
+fn card<'a>(session: &'a Session, live: &Live, now: Timestamp, may_end: bool) -> SessionCard<'a> {
     let told = told(session, live);
     SessionCard {
         id: told.public_id.to_string(),
         current: told.current,
-        device: told.device.unwrap_or("Unknown device"),
+        theirs: live.entry.source().is_some(),
+        may_end,
+        device: match told.device {
+            Some(device) => device,
+            None if live.entry.source().is_some() => "Signed in at the application",
+            None => "Unknown device",
+        },
         address: told.address.map(|address| address.to_string()),
-        created: told.created_at.to_string(),
-        created_exact: in_words(told.created_at),
-        created_words: ago(told.created_at, now),
-        seen: told.last_seen_at.to_string(),
-        seen_exact: in_words(told.last_seen_at),
+        created: session.created_at.to_string(),
+        created_exact: in_words(session.created_at),
+        created_words: ago(session.created_at, now),
+        seen: session.last_seen_at.to_string(),
+        seen_exact: in_words(session.last_seen_at),
         seen_words: if told.current {
             "now".to_owned()
         } else {
-            ago(told.last_seen_at, now)
+            ago(session.last_seen_at, now)
         },
         ends: told.expires_at.to_string(),
         ends_exact: in_words(told.expires_at),

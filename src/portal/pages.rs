@@ -123,6 +123,7 @@ pub(super) struct AccountPage<'a> {
     pub username: &'a str,
     pub email: Option<&'a str>,
     pub groups: &'a [String],
+    pub theirs: bool,
     pub since: String,
     pub since_words: String,
     pub until: String,
@@ -149,6 +150,8 @@ pub(super) struct SessionsPage<'a> {
 pub(super) struct SessionCard<'a> {
     pub id: String,
     pub current: bool,
+    pub theirs: bool,
+    pub may_end: bool,
     pub device: &'a str,
     pub address: Option<String>,
     pub created: String,
@@ -253,6 +256,7 @@ mod tests {
             username: "alice",
             email: Some("alice@example.com"),
             groups,
+            theirs: false,
             since: "2026-01-31T12:00:00Z".into(),
             since_words: "31 January 2026, 12:00 UTC".into(),
             until: "2026-02-07T12:00:00Z".into(),
@@ -287,6 +291,8 @@ mod tests {
         let card = SessionCard {
             id: "0192f0c1-2b3c-7d4e-8f90-a1b2c3d4e5f6".into(),
             current: true,
+            theirs: false,
+            may_end: true,
             device: "Firefox on Linux",
             address: Some("192.0.2.7".into()),
             created: "2026-01-31T09:00:00Z".into(),

@@ -137,7 +137,11 @@ impl Refused {
     pub(super) fn of_reopening(exchange: &Exchange, error: &SessionError) -> Self {
         match error {
             SessionError::PasswordChanged | SessionError::UserGone => Self::CHANGED_MEANWHILE,
-            SessionError::Store(_) | SessionError::Full | SessionError::Randomness => {
+            SessionError::Store(_)
+            | SessionError::NotEnded(_)
+            | SessionError::NoSource
+            | SessionError::Full
+            | SessionError::Randomness => {
                 warn(exchange, error, "a change of password was not carried out");
                 Self::NOT_CHANGED
             }

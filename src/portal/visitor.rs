@@ -108,7 +108,7 @@ impl Portal {
     /// `GET` of the bare prefix.
     pub(super) async fn front_door(&self, exchange: &Exchange) -> Answer {
         let prefix = &self.settings.prefix;
-        match self.identify(exchange).await {
+        match self.identify_anyone(exchange).await {
             Identified::Live(live) if reader(exchange) == Audience::Person => self.account_page(exchange, &live),
             Identified::Live(_) => see_other(exchange, &format!("{prefix}/me")),
             Identified::Unavailable => self.cannot_ask(exchange),
@@ -120,7 +120,7 @@ impl Portal {
 
     /// `GET me`: JSON, and a page for who asks for pages.
     pub(super) async fn me(&self, exchange: &Exchange) -> Answer {
-        let known = self.identify(exchange).await;
+        let known = self.identify_anyone(exchange).await;
         match &known {
             Identified::Live(live) if wants_page(exchange) => self.account_page(exchange, live),
             Identified::Live(live) => json(exchange, &UserFacts::of(&live.entry.user)),
@@ -152,7 +152,7 @@ impl Portal {
 
     /// `GET session`: 200 whenever the store could be asked.
     pub(super) async fn session(&self, exchange: &Exchange) -> Answer {
-        match self.identify(exchange).await {
+        match self.identify_anyone(exchange).await {
             Identified::Live(live) => {
                 let mut answer = json(exchange, &State::of(&live, self.sessions.now()));
                 self.renew_cookie(exchange, &live, &mut answer);
@@ -187,6 +187,7 @@ impl Portal {
             // One that nobody has verified is a claim, and whether it was kept tells whose it is.
             email: user.email.as_deref().filter(|_| user.email_verified),
             groups: &user.groups,
+            theirs: live.entry.source().is_some(),
             since: session.authenticated_at.to_string(),
             since_words: in_words(session.authenticated_at),
             until: session.ends_at.to_string(),

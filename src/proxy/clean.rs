@@ -43,6 +43,29 @@ pub struct Cleaned {
     pub websocket: bool,
 }
 
+/// Takes the cookies with these names out of all Cookie lines, byte for byte leaving the others.
+pub(super) fn withhold_cookies(headers: &mut HeaderMap, names: &[String]) {
+    let is_withheld = |pair: &[u8]| {
+        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+        names.iter().any(|known| known.as_bytes() == name)
+    };
+    let mut kept: Vec<HeaderValue> = Vec::new();
+    for line in headers.get_all(COOKIE) {
+        let pairs = line.as_bytes().split(|byte| *byte == b';');
+        let pairs: Vec<&[u8]> = pairs.filter(|pair| !is_withheld(pair)).collect();
+        let rest = pairs.join(&b';');
+        if let Ok(value) = HeaderValue::from_bytes(rest.trim_ascii())
+            && !value.is_empty()
+        {
+            kept.push(value);
+        }
+    }
+    strike(headers, COOKIE);
+    for line in kept {
+        headers.append(COOKIE, line);
+    }
+}
+
 /// The names that only the gateway may write, over all routes.
 #[derive(Debug)]
 pub struct Firewall {

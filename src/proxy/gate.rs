@@ -1,5 +1,6 @@
 //! May this request pass? The session behind the cookie against the route's rule. Fails closed.
 
+use super::clean::withhold_cookies;
 use super::intake::Arrived;
 use super::refusal::Refusal;
 use super::route::Route;
@@ -10,6 +11,7 @@ use crate::session::Among;
 use crate::session::Identified;
 use crate::session::Live;
 use crate::session::Local;
+use crate::session::Recognised;
 use crate::web::cookie_pairs;
 use crate::web::cookie_values;
 use http::HeaderMap;
@@ -52,10 +54,14 @@ pub fn decide_now(arrived: &Arrived, route: &Route, sessions: &Local, cookie: &s
 ///
 /// # Errors
 /// The rule that was not met, or that it could not be asked.
-pub async fn decide(arrived: &Arrived, route: &Route, sessions: &Local, cookie: &str) -> Result<Pass, Refusal> {
+pub async fn decide(arrived: &mut Arrived, route: &Route, sessions: &Local, cookie: &str) -> Result<Pass, Refusal> {
     let rule = &route.settings;
     if !rule.sessions.sources.is_empty() {
-        return decide_among(arrived, rule, sessions, cookie).await;
+        let (decision, withheld) = decide_among(arrived, rule, sessions, cookie).await;
+        if !withheld.is_empty() {
+            withhold_cookies(arrived.request.headers_mut(), &withheld);
+        }
+        return decision;
     }
     let identified = sessions
         .identify(
@@ -72,13 +78,14 @@ async fn decide_among(
     rule: &RouteSettings,
     sessions: &Local,
     cookie: &str,
-) -> Result<Pass, Refusal> {
+) -> (Result<Pass, Refusal>, Vec<String>) {
     let headers = arrived.request.headers();
     let values = values_of(headers, cookie);
     let cookies: Vec<(&[u8], &[u8])> = cookie_pairs(headers).collect();
     let host = &arrived.client.host;
-    let among = sessions.identify_among(&rule.sessions, host, values.as_slice(), &cookies, rule.outage_grace);
-    match among.await {
+    let named = sessions.identify_among(&rule.sessions, host, values.as_slice(), &cookies, rule.outage_grace);
+    let Recognised { who, withheld } = named.await;
+    let decision = match who {
         Among::One(identified) => judge(identified, rule),
         // Who wants to leave the application is let through as whom it takes them for: else nobody could.
         Among::Twice(pair) => {
@@ -89,7 +96,8 @@ async fn decide_among(
                 None => Err(Refusal::SignedInTwice),
             }
         }
-    }
+    };
+    (decision, withheld)
 }
 
 /// What can be said before anybody asks who it is.

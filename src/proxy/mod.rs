@@ -19,6 +19,7 @@ mod framing;
 mod gate;
 mod identity;
 mod intake;
+mod late;
 mod names;
 mod outgoing;
 mod own;
@@ -125,6 +126,10 @@ async fn journey(core: &Rc<Core>, next: Next, trip: &mut Trip) -> Result<Respons
     let answered = upstream.send(sending).await?;
     trip.answered_by(answered.lease.server_name());
     let idle = upstream.idle();
+    let mut answered = answered;
+    if let Some(entry) = back.asks_for_end(core, &answered.response) {
+        Box::pin(late::drop_session_of_ended(core, entry, &mut answered.response)).await;
+    }
     back.relay(core, route, answered, idle)
 }
 
@@ -169,8 +174,8 @@ fn arrive(core: &Core, request: Request<Incoming>, arrival: Arrival, trip: &mut 
     }
 }
 
-async fn look_up(core: &Core, arrived: Arrived, route: Arc<Route>, trip: &mut Trip) -> Result<Departure, Refusal> {
-    let pass = gate::decide(&arrived, &route, core.sessions(), &core.shared().cookie.name).await;
+async fn look_up(core: &Core, mut arrived: Arrived, route: Arc<Route>, trip: &mut Trip) -> Result<Departure, Refusal> {
+    let pass = gate::decide(&mut arrived, &route, core.sessions(), &core.shared().cookie.name).await;
     if matches!(pass, Err(Refusal::SignedInTwice)) {
         trip.log_outs = Some(Box::new(own::log_outs(core, &route, &arrived.client.host)));
     }
@@ -266,6 +271,14 @@ struct WayBack {
 }
 
 impl WayBack {
+    /// The session of an application that may have been ended while it answered.
+    fn asks_for_end(&self, core: &Core, response: &Response<Incoming>) -> Option<Arc<Entry>> {
+        let entry = self.entry.as_ref()?;
+        let sets = |names: &[String]| late::sets_session(response.headers(), names);
+        let may = core.shared().around.sessions.may_have_ended(entry, sets);
+        may.then(|| Arc::clone(entry))
+    }
+
     fn relay(
         self,
         core: &Rc<Core>,

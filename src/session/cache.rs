@@ -23,6 +23,7 @@ use prometheus_client::metrics::counter::Counter;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::Weak;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -82,8 +83,10 @@ pub(super) struct Cache {
     pub(super) activity: Activity,
     /// Where sessions are asked for that the store does not keep; `None` for those that it does.
     pub(super) lookups: Option<Arc<Lookups>>,
-    /// Caches of sources: some of their users are users of ours, and change with them.
-    companions: Mutex<Vec<Arc<Self>>>,
+    /// Caches of sources: some of their users are users of ours, and change with them; and they are told of ends.
+    companions: Mutex<Vec<Weak<Self>>>,
+    /// That of our own sessions, where this one is of an application's and they are ended here: ends are told to that one.
+    pub(super) elder: Option<Arc<Cache>>,
     /// What heartbeats of the feed are sealed with; the first is ours.
     beat_keys: Mutex<Arc<[BeatKey]>>,
     /// How well changes by others are seen.
@@ -123,6 +126,7 @@ pub(super) struct Rules {
     pub(super) activity: Activity,
     /// The application whose tables are asked in place of the store.
     pub(super) lookups: Option<Arc<Lookups>>,
+    pub(super) elder: Option<Arc<Cache>>,
     /// What heartbeats of the feed are sealed with; the first is ours.
     pub(super) beat_keys: Arc<[BeatKey]>,
 }
@@ -162,6 +166,7 @@ impl Cache {
             flights: Flights::new(&metrics, rules.lookups.as_deref()),
             streams: Streams::new(),
             activity: rules.activity,
+            elder: rules.elder,
             touches: Touches::new(most_waiting(settings.capacity), &metrics),
             companions: Mutex::default(),
             beat_keys: Mutex::new(rules.beat_keys),
@@ -186,13 +191,14 @@ impl Cache {
         }
     }
 
-    /// From here on `companions` hear what happens to users of ours.
-    pub(super) fn accompany(&self, companions: Vec<Arc<Self>>) {
-        *self.companions.lock().unwrap_or_else(PoisonError::into_inner) = companions;
+    /// From here on `companions` hear what happens to users of ours, and what is ended.
+    pub(super) fn accompany<'a>(&self, companions: impl Iterator<Item = &'a Arc<Self>>) {
+        *self.companions.lock().unwrap_or_else(PoisonError::into_inner) = companions.map(Arc::downgrade).collect();
     }
 
     pub(super) fn companions(&self) -> Vec<Arc<Self>> {
-        self.companions.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let companions = self.companions.lock().unwrap_or_else(PoisonError::into_inner);
+        companions.iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Answers are believed as long as these settings say from here on, those at hand included; the longest outage grace of
@@ -224,13 +230,23 @@ impl Cache {
 
     /// For how long an answer is believed that is looked at when [`Clock::elapsed`] says `elapsed`.
     pub(super) fn bound(&self, elapsed: Duration) -> Duration {
-        let trusted = micros(elapsed) < self.trusted_until.load(Relaxed);
-        let bound = if trusted {
+        let bound = if self.is_told(elapsed) {
             &self.bounds.seen
         } else {
             &self.bounds.unseen
         };
-        Duration::from_micros(bound.load(Relaxed))
+        let bound = Duration::from_micros(bound.load(Relaxed));
+        match &self.elder {
+            Some(elder) if !elder.is_told(elapsed) => {
+                bound.min(Duration::from_micros(elder.bounds.unseen.load(Relaxed)))
+            }
+            _ => bound,
+        }
+    }
+
+    /// Whether changes by others count as seen at `elapsed`.
+    pub(super) fn is_told(&self, elapsed: Duration) -> bool {
+        micros(elapsed) < self.trusted_until.load(Relaxed)
     }
 
     /// From here on answers are believed for `bound`, those at hand included.

@@ -62,6 +62,12 @@ impl Entry {
         }
     }
 
+    /// The name of the source whose application keeps this session; `None` for one of ours.
+    #[must_use]
+    pub fn source(&self) -> Option<&str> {
+        self.source.as_deref()
+    }
+
     /// What `make` built of this entry under `key`, built at most once per entry and key; keys are unique per process
     /// (one for each identity profile and audience). Reading takes no lock. `make` must not call `derived` itself.
     pub fn derived<T: Any + Send + Sync>(&self, key: u64, make: impl FnOnce(&Session, &User) -> T) -> Arc<T> {

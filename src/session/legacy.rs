@@ -14,10 +14,7 @@ use super::cache::Rules;
 use super::feed;
 use super::source::Lookups;
 use super::source::SourceSettings;
-use crate::clock::Clock;
 use crate::model::Digest;
-use crate::store::Store;
-use crate::telemetry::Metrics;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,9 +62,19 @@ pub enum Gone {
     Everything,
 }
 
+/// What the cookies of a request say.
+#[derive(Debug)]
+pub struct Recognised {
+    /// Whose request it is.
+    pub who: Among,
+    /// Cookies by name that must not go to the application: each names a session of its own that was ended here, whose row
+    /// a request that was under way may have brought back.
+    pub withheld: Vec<String>,
+}
+
 /// One source with a cache of its own, so that an application's slow database is nobody else's affair.
 pub(super) struct Legacy {
-    settings: SourceSettings,
+    pub(super) settings: SourceSettings,
     /// `None` where the address of its database cannot be used, which the configuration has refused.
     cache: Option<(Arc<Cache>, Arc<Lookups>)>,
 }
@@ -82,19 +89,14 @@ fn bounds(settings: &SourceSettings, all: &Settings) -> CacheSettings {
 }
 
 impl Legacy {
-    pub(super) fn new(
-        settings: &SourceSettings,
-        all: &Settings,
-        store: Arc<dyn Store>,
-        clock: Clock,
-        control: tokio::runtime::Handle,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    /// `native` is the cache of our own sessions, which is told of ends.
+    pub(super) fn new(settings: &SourceSettings, all: &Settings, native: &Arc<Cache>) -> Self {
+        let clock = native.time.clock().clone();
         let lookups = Lookups::new(settings.clone(), clock.clone()).ok();
-        let knowing = |lookups: Lookups| lookups.counting(&metrics).knowing(Arc::clone(&store));
+        let knowing = |lookups: Lookups| lookups.counting(&native.metrics).knowing(Arc::clone(&native.store));
         let lookups = lookups.map(|lookups| Arc::new(knowing(lookups)));
         if let Some(lookups) = lookups.clone().filter(|_| settings.table.adding.table) {
-            control.spawn(async move {
+            native.control.spawn(async move {
                 if let Err(error) = lookups.table().make_ready().await {
                     tracing::warn!(
                         source.name = lookups.settings().name,
@@ -109,10 +111,14 @@ impl Legacy {
                 longest_grace: Sessions::LONGEST_GRACE,
                 activity: Activity::new(all),
                 lookups: Some(Arc::clone(&lookups)),
+                elder: settings.table.may_end.then(|| Arc::clone(native)),
                 beat_keys: feed::keys_of_source(&all.secrets, &settings.name),
             };
-            let cache = Cache::new(store, &bounds(settings, all), rules, clock, control, metrics);
-            (Arc::new(cache), lookups)
+            let (store, metrics) = (Arc::clone(&native.store), Arc::clone(&native.metrics));
+            let bounds = bounds(settings, all);
+            let cache = Cache::new(store, &bounds, rules, clock, native.control.clone(), metrics);
+            let cache = Arc::new(cache);
+            (cache, lookups)
         });
         Self {
             settings: settings.clone(),
@@ -129,8 +135,27 @@ impl Legacy {
         self.cache.as_ref()
     }
 
+    pub(super) fn lookups(&self) -> Option<&Arc<Lookups>> {
+        self.cache.as_ref().map(|(_, lookups)| lookups)
+    }
+
     pub(super) fn cache(&self) -> Option<&Arc<Cache>> {
         self.cache.as_ref().map(|(cache, _)| cache)
+    }
+
+    /// Adds the cookies that name a session which was ended here to `withheld`.
+    async fn withhold(&self, cookies: &[(&[u8], &[u8])], withheld: &mut Vec<String>) {
+        let (Some(cache), Some(lookups)) = (self.cache(), self.lookups()) else {
+            return;
+        };
+        let now = cache.time.clock().now().as_seconds();
+        let may_end = self.settings.table.may_end;
+        let named = self.settings.named(cookies, now).filter(|_| may_end);
+        if let Some((digest, _)) = named
+            && lookups.was_ended(&digest).await
+        {
+            withheld.extend(self.settings.mapping.cookies.iter().cloned());
+        }
     }
 
     /// The live session that these cookies name, as far as can be said; `None` where they name none.
@@ -173,7 +198,7 @@ impl SourceSettings {
 }
 
 impl Sessions {
-    fn source(&self, name: &str) -> Option<&Legacy> {
+    pub(super) fn source(&self, name: &str) -> Option<&Legacy> {
         self.sources.iter().find(|source| source.settings.name == name)
     }
 
@@ -188,7 +213,11 @@ impl Sessions {
                     cache.forget_row(&row);
                 }
             }
-            Gone::Everything => source.cache().map_or((), |cache| cache.forget_all()),
+            Gone::Everything => {
+                if let Some(cache) = source.cache() {
+                    cache.forget_all();
+                }
+            }
         }
     }
 
@@ -207,6 +236,25 @@ impl Sessions {
             .filter(|settings| settings.serves(host))
             .filter_map(|settings| Some((settings.name.clone(), settings.logout_paths.first()?.clone())))
             .collect()
+    }
+
+    /// Whose application's session the cookies of a request to `host` name, whatever route it is for; sources are asked in
+    /// their order. For our own pages, on the control runtime.
+    pub async fn identify_theirs(&self, host: &str, cookies: &[(&[u8], &[u8])]) -> Identified {
+        let mut live: Option<Live> = None;
+        for source in self.sources.iter().filter(|source| source.settings.serves(host)) {
+            let found = match source.find(cookies, Duration::ZERO).await {
+                Some(Answer::Live { entry, stale }) => Live { entry, stale },
+                Some(Answer::Unavailable) => return Identified::Unavailable,
+                Some(Answer::Absent) | None => continue,
+            };
+            match &live {
+                Some(one) if !source.settings.is_same(one, &found) => return Identified::Conflict,
+                Some(_) => {}
+                None => live = Some(found),
+            }
+        }
+        live.map_or(Identified::Anonymous, Identified::Live)
     }
 
     /// Whether a request for `path` with this session is for the log-out of the application that keeps it. False at once
@@ -253,47 +301,57 @@ impl Local {
         values: &[&[u8]],
         cookies: &[(&[u8], &[u8])],
         grace: Duration,
-    ) -> Among {
-        let mut live: Option<Live> = None;
-        let mut ours = Identified::Anonymous;
-        for named in self.shared().named_among(accepted, host, values, cookies) {
-            match self.identify_named(&named, grace).await {
-                Identified::Live(found) if accepted.first_wins => return Among::One(Identified::Live(found)),
-                Identified::Live(found) => live = Some(found),
-                undecided @ (Identified::Unavailable | Identified::Conflict) => return Among::One(undecided),
-                Identified::Dead => ours = Identified::Dead,
-                Identified::Anonymous => {}
+    ) -> Recognised {
+        let mut withheld = Vec::new();
+        let who = async {
+            let mut live: Option<Live> = None;
+            let mut ours = Identified::Anonymous;
+            for named in self.shared().named_among(accepted, host, values, cookies) {
+                match self.identify_named(&named, grace).await {
+                    Identified::Live(found) => live = Some(found),
+                    undecided @ (Identified::Unavailable | Identified::Conflict) => return Among::One(undecided),
+                    Identified::Dead => ours = Identified::Dead,
+                    Identified::Anonymous => {}
+                }
+                if accepted.first_wins && live.is_some() {
+                    break;
+                }
             }
-        }
-        for name in accepted.sources.iter().filter(|name| !self.shared().moved.has(name)) {
-            let Some(source) = self.shared().source(name) else {
-                return Among::One(Identified::Unavailable);
-            };
-            if !source.settings.serves(host) {
-                continue;
-            }
-            let found = match source.find(cookies, grace).await {
-                Some(Answer::Live { entry, stale }) => Live { entry, stale },
-                Some(Answer::Unavailable) => return Among::One(Identified::Unavailable),
-                // The application would say the same: there was a session, and it is over.
-                Some(Answer::Absent) => {
-                    ours = Identified::Dead;
+            for name in accepted.sources.iter().filter(|name| !self.shared().moved.has(name)) {
+                let Some(source) = self.shared().source(name) else {
+                    return Among::One(Identified::Unavailable);
+                };
+                let decided = accepted.first_wins && live.is_some();
+                // Where ours counts first, what another cookie names is asked only where it may have been ended.
+                if !source.settings.serves(host) || (decided && !source.settings.table.may_end) {
                     continue;
                 }
-                None => continue,
-            };
-            match live {
-                Some(one) if !source.settings.is_same(&one, &found) => {
-                    let pair = [one, found];
-                    self.shared().record_conflict(&pair);
-                    return Among::Twice(Box::new(pair));
+                let found = match source.find(cookies, grace).await {
+                    Some(Answer::Live { entry, stale }) => Live { entry, stale },
+                    Some(Answer::Unavailable) if decided => continue,
+                    Some(Answer::Unavailable) => return Among::One(Identified::Unavailable),
+                    // The application would say the same: there was a session, and it is over.
+                    Some(Answer::Absent) => {
+                        ours = Identified::Dead;
+                        source.withhold(cookies, &mut withheld).await;
+                        continue;
+                    }
+                    None => continue,
+                };
+                match live {
+                    Some(one) if !decided && !source.settings.is_same(&one, &found) => {
+                        let pair = [one, found];
+                        self.shared().record_conflict(&pair);
+                        return Among::Twice(Box::new(pair));
+                    }
+                    Some(one) => live = Some(one),
+                    None => live = Some(found),
                 }
-                Some(_) => {}
-                None if accepted.first_wins => return Among::One(Identified::Live(found)),
-                None => live = Some(found),
             }
+            Among::One(live.map_or(ours, Identified::Live))
         }
-        Among::One(live.map_or(ours, Identified::Live))
+        .await;
+        Recognised { who, withheld }
     }
 }
 
@@ -308,6 +366,7 @@ mod tests {
     use super::super::testing::entry;
     use super::super::testing::settings;
     use super::*;
+    use crate::clock::Clock;
     use crate::store::LegacySettings;
     use aws_lc_rs::digest;
     use std::collections::BTreeMap;

@@ -271,6 +271,9 @@ impl Cache {
     pub(super) fn forget(&self, digest: &Digest) {
         self.stripes.forget(digest);
         self.streams.doubt(digest);
+        for source in self.companions().iter().filter(|source| source.elder.is_some()) {
+            source.forget_row(digest);
+        }
     }
 
     /// A user may have changed.

@@ -248,7 +248,7 @@ impl Cache {
             None => self.timed(self.store.find_session(digest)).await,
             Some(lookups) => {
                 let now = self.time.moment().now;
-                self.timed(Box::pin(lookups.find(*digest, now))).await
+                self.timed(Box::pin(self.find_theirs(lookups, *digest, now))).await
             }
         }
     }
@@ -259,7 +259,7 @@ impl Cache {
             None => self.timed(self.store.find_sessions(digests)).await,
             Some(lookups) => {
                 let now = self.time.moment().now;
-                self.timed(Box::pin(lookups.find_many(digests, now))).await
+                self.timed(Box::pin(self.find_many_theirs(lookups, digests, now))).await
             }
         }
     }

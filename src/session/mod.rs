@@ -20,6 +20,7 @@ mod choice;
 mod cookie;
 mod crowd;
 mod device;
+mod ended;
 mod entry;
 mod feed;
 mod figures;
@@ -58,13 +59,14 @@ pub use crate::store::Which;
 pub use activity::Renewal;
 pub use cookie::{CookieSettings, SameSite, Secure};
 pub use device::Naming;
+pub use ended::EndedMeanwhile;
 pub use entry::Entry;
 pub use figures::{
     DayCount, DeviceCount, Figures, LogIns, NetworkCount, ReasonCount, SessionCounts, SweepRun, UserCount, figures,
 };
 pub use first::Local;
 pub use instances::{Discord, InstanceFacts, Presence, Whereabouts, discords, facts, signing, strangers};
-pub use legacy::{Accepted, Among, Gone};
+pub use legacy::{Accepted, Among, Gone, Recognised};
 pub use open_stream::{Changes, OpenStream, StreamEnd};
 pub use opened::{Entered, Entrance};
 pub use record::{DataError, MOST_DATA};
@@ -72,9 +74,10 @@ pub use secret::{SecretError, load_or_make_secret};
 #[cfg(any(test, fuzzing))]
 pub(crate) use source::probe as source_probe;
 pub use source::{
-    Condition, CopyError, CopyReport, CopySettings, Derive, Encoding, Hash, MOST_PAYLOAD, Mapping, OpenCookie,
-    PayloadError, PayloadFormat, Place, PlaceError, Preset, Secrets, SourceReport, SourceSettings, Step, Touching,
-    UsersMapping, check_source, copy_sessions, principal, try_cookie,
+    Condition, CopyError, CopyReport, CopySettings, Derive, Encoding, EndError, Hash, MOST_PAYLOAD, Mapping,
+    OpenCookie, PayloadError, PayloadFormat, Place, PlaceError, Preset, Secrets, SourceDesk, SourceReport,
+    SourceSettings, Step, TheirSession, TheirSessions, Touching, UsersMapping, check_source, copy_sessions, principal,
+    try_cookie,
 };
 pub use sweep::{SweepSettings, Swept, sweep_store};
 
@@ -158,6 +161,12 @@ pub enum SessionError {
     /// The user has as many sessions as they may have, and none is ended for another.
     #[error("this user has too many sessions")]
     Full,
+    /// A session of an application was not ended, or its row stands.
+    #[error("the session of an application was not ended wholly")]
+    NotEnded(#[from] EndError),
+    /// There is no such source.
+    #[error("there is no such source")]
+    NoSource,
     /// The user is gone or disabled.
     #[error("this user may not sign in")]
     UserGone,
@@ -261,23 +270,21 @@ impl Sessions {
         metrics: Arc<Metrics>,
         longest_grace: Duration,
     ) -> Arc<Self> {
-        let legacy = |source| {
-            let (store, metrics) = (Arc::clone(&store), Arc::clone(&metrics));
-            Legacy::new(source, &settings, store, clock.clone(), control.clone(), metrics)
-        };
-        let sources = settings.sources.iter().filter(|source| !source.moved);
-        let sources: Arc<[Legacy]> = sources.map(legacy).collect();
         let rules = Rules {
             longest_grace,
             activity: Activity::new(&settings),
             lookups: None,
+            elder: None,
             beat_keys: feed::keys(&settings.secrets),
         };
-        let cache = Cache::new(store, &settings.cache, rules, clock, control, metrics);
-        cache.accompany(sources.iter().filter_map(Legacy::cache).cloned().collect());
+        let cache = Arc::new(Cache::new(store, &settings.cache, rules, clock, control, metrics));
+        let legacy = |source| Legacy::new(source, &settings, &cache);
+        let sources = settings.sources.iter().filter(|source| !source.moved);
+        let sources: Arc<[Legacy]> = sources.map(legacy).collect();
+        cache.accompany(sources.iter().filter_map(Legacy::cache));
         Arc::new(Self {
             tokens: Tokens::new(&settings.secrets, &settings.cookie.token_prefix),
-            cache: Arc::new(cache),
+            cache,
             conflicts: Arc::default(),
             namings: Arc::default(),
             sources,

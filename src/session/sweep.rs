@@ -150,6 +150,7 @@ async fn remove(
                 begun = true;
                 removed(count);
                 if count < u64::from(BATCH) {
+                    forget_ended(store, now).await?;
                     return Ok(true);
                 }
             }
@@ -161,6 +162,12 @@ async fn remove(
             }
         }
     }
+}
+
+/// Forgets which sessions of applications were ended, once their rows cannot be live any more.
+async fn forget_ended(store: &dyn Store, now: Timestamp) -> Result<(), StoreError> {
+    while store.forget_tombstones(now, BATCH).await? == u64::from(BATCH) {}
+    Ok(())
 }
 
 fn tell(outcome: &Result<bool, &StoreError>, removed: u64, took: Duration) {

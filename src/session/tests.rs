@@ -12,6 +12,7 @@ impl crate::store::Imports for testing::FakeStore {}
 impl crate::store::Managing for testing::FakeStore {}
 impl crate::store::Feed for testing::FakeStore {}
 impl crate::store::Passes for testing::FakeStore {}
+impl crate::store::Tombstones for testing::FakeStore {}
 impl crate::store::Instances for testing::FakeStore {}
 
 async fn ask(local: &Local, value: &str) -> Identified {

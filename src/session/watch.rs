@@ -113,7 +113,7 @@ impl Poll {
         cache.distrust();
         if self.version.take().is_some() {
             // The answers that open streams go by are older than they may be by the shorter bound.
-            cache.streams.doubt_all();
+            cache.doubt_streams();
         }
         cache.told_by.healthy.set(0);
         if !std::mem::replace(&mut self.failing, true) {

@@ -61,6 +61,12 @@ pub(super) const POSTGRES: &[Migration] = &[
         sql: include_str!("../../migrations/postgres/0006_instances.sql"),
     },
     Migration {
+        version: 7,
+        name: "0007_legacy_ended",
+        oldest_compatible: 1,
+        sql: include_str!("../../migrations/postgres/0007_legacy_ended.sql"),
+    },
+    Migration {
         version: 8,
         name: "0008_app_users",
         oldest_compatible: 1,
@@ -110,6 +116,12 @@ pub(super) const SQLITE: &[Migration] = &[
         name: "0006_instances",
         oldest_compatible: 1,
         sql: include_str!("../../migrations/sqlite/0006_instances.sql"),
+    },
+    Migration {
+        version: 7,
+        name: "0007_legacy_ended",
+        oldest_compatible: 1,
+        sql: include_str!("../../migrations/sqlite/0007_legacy_ended.sql"),
     },
     Migration {
         version: 8,
@@ -179,6 +191,11 @@ mod tests {
             "0006_instances",
             "45f0bd0edb0a998b8f1a6039431399c4bd1c0a273daf99684cbb457ca7e30757",
             "aa1e880a2de9f1f26d3e3c63c757d6b4badf0febb80b89d442614d0d6ef53678",
+        ),
+        (
+            "0007_legacy_ended",
+            "136bcc1a6ee61b33ddecff38f661275873f06a91979f0e0f65f68683d2966a44",
+            "96bfeb1a20bdbbb8bcbb1a2f1d5ece7712e3a01e6daf0ff3294261afe471c63e",
         ),
         (
             "0008_app_users",

@@ -27,6 +27,7 @@ mod sqlite;
 mod statements;
 mod sweeps;
 mod throttles;
+mod tombstones;
 mod touches;
 mod work;
 
@@ -36,7 +37,7 @@ pub use imports::{ImportBatch, Imported, Imports};
 pub use instances::{Instance, Instances, SeenInstance, Signing};
 pub use legacy::{
     Adding, Columns, Ddl, DdlError, Expiry, Finding, KeyedRow, LegacyFeed, LegacyPages, LegacyRow, LegacySettings,
-    LegacyTable, Lifetime, Sample, Severity, Trigger, Unit, UserTable, Zone,
+    LegacyTable, Lifetime, Listed, ListedRow, Sample, Severity, Trigger, Unit, UserTable, Zone,
 };
 pub use managing::{Edited, EventFilter, EventHour, LogInTrait, Managing, Part, SessionFigures, UserEdit, Window};
 pub use open::{Role, describe, is_same, open};
@@ -49,6 +50,7 @@ pub use records::{
 pub use sqlite::statements as sqlite_statements;
 pub use sweeps::{Sweep, SweepScope};
 pub use throttles::{Admission, Ban, BucketKind, Cell, WhichBans};
+pub use tombstones::{Tombstone, Tombstones};
 pub use touches::{Touch, Touched};
 
 use crate::model::Digest;
@@ -109,7 +111,7 @@ const EMAIL: &str = "the e-mail address";
 pub type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Durable state. Both engines pass one contract suite (`tests/it/store_contract.rs`).
-pub trait Store: Feed + Imports + Instances + Managing + Passes + 'static {
+pub trait Store: Feed + Imports + Instances + Managing + Passes + Tombstones + 'static {
     /// Checks that this program may run beside the schema, and applies pending migrations where `migrate` is set. Until it
     /// succeeded, every other call but [`Store::migrate`] is [`StoreError::NotReady`]. [`open`] has done it unless a
     /// gateway could not reach its database; then it is to be repeated until it is `Ok`. May take as long as migrations do.

@@ -27,6 +27,10 @@ struct SourceFault {
     fault: &'static str,
 }
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SourceName {
+    source: String,
+}
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LoginResult {
     result: &'static str,
 }
@@ -90,6 +94,7 @@ pub struct Metrics {
     refusals: Family<Reason, Counter>,
     lookups: Family<SourceResult, Counter>,
     source_faults: Family<SourceFault, Counter>,
+    rows_returned: Family<SourceName, Counter>,
     cache_hits: Family<Level, Counter>,
     upstream_failures: Family<UpstreamKind, Counter>,
     streams: Family<Kind, Gauge>,
@@ -141,11 +146,8 @@ impl Metrics {
             routes,
             refusals: add(all, "refusals", "Requests refused by the gateway"),
             lookups: add(all, "session_lookups", "Session look-ups in the store"),
-            source_faults: add(
-                all,
-                "source_faults",
-                "What rows of applications say that cannot be taken",
-            ),
+            source_faults: add(all, "source_faults", "What of applications' rows cannot be taken"),
+            rows_returned: add(all, "source_rows_returned", "Rows of ended sessions that came back"),
             cache_hits: add(all, "cache_hits", "Look-ups answered by a cache"),
             upstream_failures: add(all, "upstream_failures", "Requests that an upstream failed"),
             streams: add(all, "streams_open", "Tunnels, event streams and long answers open"),
@@ -257,6 +259,14 @@ impl Metrics {
         self.source_faults.get_or_create_owned(&SourceFault {
             source: source.to_owned(),
             fault,
+        })
+    }
+
+    /// Rows of ended sessions that the application of this source brought back, and that were deleted again.
+    #[must_use]
+    pub fn rows_returned(&self, source: &str) -> Counter {
+        self.rows_returned.get_or_create_owned(&SourceName {
+            source: source.to_owned(),
         })
     }
 

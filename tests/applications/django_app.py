@@ -2,9 +2,11 @@
 
 import json
 import os
+import random
 import sys
 import time
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from socketserver import ThreadingMixIn
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import django
 from django.conf import settings as conf
@@ -58,6 +60,13 @@ def logout(request):
     return HttpResponse(status=204)
 
 
+def change(request):
+    """A request that takes its time and changes the session."""
+    request.session["changed"] = random.random()
+    time.sleep(int(request.GET["takes"]) / 1000)
+    return HttpResponse(status=204)
+
+
 def change_password(request):
     """Elsewhere, as an administrator does it: the session of this request is not carried over."""
     user = User.objects.get(pk=request.GET["user"])
@@ -75,6 +84,7 @@ urlpatterns = [
     path("login", login),
     path("logout", logout),
     path("bye", logout),
+    path("change", change),
     path("change-password", change_password),
     path("", who),
 ]
@@ -85,6 +95,10 @@ class Quiet(WSGIRequestHandler):
         pass
 
 
-with make_server("127.0.0.1", 0, get_wsgi_application(), handler_class=Quiet) as server:
+class Threads(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+with make_server("127.0.0.1", 0, get_wsgi_application(), server_class=Threads, handler_class=Quiet) as server:
     print(server.server_port, flush=True)
     server.serve_forever()

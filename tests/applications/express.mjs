@@ -61,6 +61,14 @@ app.post(["/logout", "/bye"], (request, response, next) => {
   request.session.destroy((error) => (error ? next(error) : response.sendStatus(204)));
 });
 
+// A request that takes its time and changes the session.
+app.post("/change", (request, response) => {
+  setTimeout(() => {
+    request.session.changed = Math.random();
+    response.sendStatus(204);
+  }, Number(request.query.takes));
+});
+
 app.get("/", (request, response) => {
   const user = settings.passport ? request.session?.passport?.user : request.session?.userId;
   response.json({ user: user ?? null, told: request.get("x-forwarded-user") ?? null });

@@ -1,9 +1,12 @@
 """An application with Flask-Session and SQLAlchemy: flask_app.py SETTINGS, which are JSON. Says its port."""
 
 import json
+import random
 import sys
+import time
 from datetime import timedelta
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from socketserver import ThreadingMixIn
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from flask import Flask, jsonify, request, session
 from flask_session import Session
@@ -39,6 +42,14 @@ def logout():
     return "", 204
 
 
+@app.post("/change")
+def change():
+    """A request that takes its time and changes the session."""
+    session["changed"] = random.random()
+    time.sleep(int(request.args["takes"]) / 1000)
+    return "", 204
+
+
 @app.get("/")
 def who():
     return jsonify(user=session.get("_user_id"), told=request.headers.get("X-Forwarded-User"))
@@ -49,6 +60,10 @@ class Quiet(WSGIRequestHandler):
         pass
 
 
-with make_server("127.0.0.1", 0, app, handler_class=Quiet) as server:
+class Threads(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+with make_server("127.0.0.1", 0, app, server_class=Threads, handler_class=Quiet) as server:
     print(server.server_port, flush=True)
     server.serve_forever()

@@ -37,6 +37,10 @@ app.post(["/logout", "/bye", "/api/auth/logout"], async (request, response) => {
   response.sendStatus(204);
 });
 
+app.post("/change", (request, response) => {
+  setTimeout(() => response.sendStatus(204), Number(request.query.takes));
+});
+
 app.get(["/", "/api/auth/me"], async (request, response) => {
   const told = request.get("x-forwarded-user") ?? request.get("x-user-name") ?? null;
   response.json({ user: await userOf(request), told });

@@ -12,6 +12,7 @@ mod schema;
 mod sessions;
 mod sweeps;
 mod throttles;
+mod tombstones;
 mod touches;
 mod users;
 
@@ -136,6 +137,11 @@ contract! {
         instances_see_each_other_and_when
         a_beat_says_what_is_so_by_now
         who_stops_or_stays_silent_is_forgotten
+    }
+    tombstones {
+        what_was_ended_is_found_with_its_event_until_its_time_is_over
+        an_end_that_was_not_stored_leaves_no_event
+        so_many_are_forgotten_at_once_as_was_said
     }
     managing {
         what_is_old_is_forgotten_in_batches_and_nothing_else

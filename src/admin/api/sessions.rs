@@ -12,6 +12,7 @@ use crate::model::UserId;
 use crate::model::Username;
 use crate::session::Found;
 use crate::session::Sessions;
+use crate::session::TheirSession;
 use crate::session::Which;
 use crate::web::Answer;
 use serde::Deserialize;
@@ -22,16 +23,17 @@ use std::net::IpAddr;
 
 const NO_SESSION: &str = "There is no such session";
 
-/// A session as it is shown. Nothing here opens it.
+/// A session as it is shown. Nothing here opens it. Of an application's it is not known when it began or was last seen.
 #[derive(Serialize)]
 struct Item {
     public_id: PublicId,
     user: Username,
-    user_id: UserId,
+    user_id: Option<UserId>,
+    source: Option<String>,
     state: &'static str,
-    created_at: Timestamp,
-    authenticated_at: Timestamp,
-    last_seen_at: Timestamp,
+    created_at: Option<Timestamp>,
+    authenticated_at: Option<Timestamp>,
+    last_seen_at: Option<Timestamp>,
     expires_at: Timestamp,
     ends_at: Timestamp,
     remembered: bool,
@@ -57,10 +59,11 @@ impl Item {
             state: if session.is_over(now) { "expired" } else { "active" },
             public_id: session.public_id,
             user: user.username,
-            user_id: user.id,
-            created_at: session.created_at,
-            authenticated_at: session.authenticated_at,
-            last_seen_at: session.last_seen_at,
+            user_id: Some(user.id),
+            source: None,
+            created_at: Some(session.created_at),
+            authenticated_at: Some(session.authenticated_at),
+            last_seen_at: Some(session.last_seen_at),
             expires_at: session.expires_at,
             ends_at: session.ends_at,
             remembered: session.remembered,
@@ -72,6 +75,29 @@ impl Item {
             data: session.data,
         }
     }
+
+    fn of_source(source: &str, theirs: &TheirSession, now: Timestamp) -> Self {
+        Self {
+            user_id: None,
+            source: Some(source.to_owned()),
+            created_at: None,
+            authenticated_at: None,
+            last_seen_at: None,
+            ..Self::new(theirs.found.clone(), now)
+        }
+    }
+}
+
+/// What a path's id names.
+enum One {
+    Ours(Box<Found>),
+    /// An application's, and its source.
+    Theirs(String, Box<TheirSession>),
+}
+
+/// `SOURCE:SUBJECT`, of which the first part is the source.
+fn source_of(user: &str) -> Option<&str> {
+    user.split_once(':').map(|(source, _)| source)
 }
 
 impl Admin {
@@ -79,6 +105,19 @@ impl Admin {
         // Before the user is looked for: a wrong question is wrong whoever it asks about.
         ask.query.limit()?;
         self.place(ask)?;
+        let user = ask.query.text("user");
+        match (ask.query.text("source"), user.and_then(source_of)) {
+            (Some(source), of_user) if user.is_none() || of_user == Some(source) => {
+                return self.list_theirs(ask, source, user).await;
+            }
+            (None, Some(source)) => return self.list_theirs(ask, source, user).await,
+            (Some(_), _) => {
+                let text =
+                    "The users of a source are called `SOURCE:SUBJECT`: ask for one of this source, or for no user";
+                return Err(Refusal::Invalid(text.to_owned()));
+            }
+            (None, None) => {}
+        }
         let user = match ask.query.username("user")? {
             None => None,
             Some(name) => match self.accounts.find(name.as_str()).await? {
@@ -88,6 +127,22 @@ impl Admin {
             },
         };
         self.sessions_of(ask, user).await
+    }
+
+    /// Live sessions of an application.
+    async fn list_theirs(&self, ask: &Ask<'_>, source: &str, user: Option<&str>) -> Result<Answer, Refusal> {
+        let limit = ask.query.limit()?;
+        let after = self.place(ask)?.and_then(|place| place.try_into().ok());
+        let found = self.sessions.list_theirs(source, user, after, limit as usize).await?;
+        let now = self.sessions.now();
+        let about = ask.query.about(ask.path);
+        let next = found.next.and_then(|next| self.tokens.make(&about, &next));
+        let items = found
+            .items
+            .iter()
+            .map(|one| Item::of_source(source, one, now))
+            .collect();
+        Ok(ask.json(&List { items, next }))
     }
 
     pub(super) async fn list_sessions_of_user(&self, ask: &Ask<'_>) -> Result<Answer, Refusal> {
@@ -109,6 +164,11 @@ impl Admin {
     }
 
     pub(super) async fn end_sessions(&self, ask: &Ask<'_>) -> Result<Answer, Refusal> {
+        if let (Some(user), None) = (ask.query.text("user"), ask.query.text("all"))
+            && let Some(source) = source_of(user)
+        {
+            return self.end_theirs_of(ask, source, user).await;
+        }
         let (which, username) = match (ask.query.username("user")?, ask.query.text("all")) {
             (Some(name), None) => {
                 let user = self
@@ -133,13 +193,40 @@ impl Admin {
         Ok(ask.json(&json!({ "ended": ended.len() })))
     }
 
+    /// Ends every session of an application's user.
+    async fn end_theirs_of(&self, ask: &Ask<'_>, source: &str, user: &str) -> Result<Answer, Refusal> {
+        let sessions = self.sessions.all_theirs(source, user).await?;
+        let count = sessions.len();
+        let event = self.event(ask, EventKind::SessionEnded);
+        let event = match sessions.as_slice() {
+            [] => return Ok(ask.json(&json!({ "ended": 0 }))),
+            [one] => one.told(event),
+            [one, ..] => Event {
+                session: None,
+                ..one.told(event)
+            },
+        };
+        self.sessions.end_theirs(source, sessions, event).await?;
+        Ok(ask.json(&json!({ "ended": count })))
+    }
+
     pub(super) async fn show_session(&self, ask: &Ask<'_>) -> Result<Answer, Refusal> {
-        let found = self.session_of(ask).await?;
-        Ok(ask.json(&Item::new(found, self.sessions.now())))
+        let now = self.sessions.now();
+        Ok(match self.session_of(ask).await? {
+            One::Ours(found) => ask.json(&Item::new(*found, now)),
+            One::Theirs(source, theirs) => ask.json(&Item::of_source(&source, &theirs, now)),
+        })
     }
 
     pub(super) async fn end_session(&self, ask: &Ask<'_>) -> Result<Answer, Refusal> {
-        let found = self.session_of(ask).await?;
+        let found = match self.session_of(ask).await? {
+            One::Ours(found) => *found,
+            One::Theirs(source, theirs) => {
+                let event = theirs.told(self.event(ask, EventKind::SessionEnded));
+                self.sessions.end_theirs(&source, vec![*theirs], event).await?;
+                return Ok(ask.done());
+            }
+        };
         let event = Event {
             username: Some(found.user.username.to_string()),
             ..self.event(ask, EventKind::SessionEnded)
@@ -166,9 +253,15 @@ impl Admin {
     }
 
     /// The session that the path names.
-    async fn session_of(&self, ask: &Ask<'_>) -> Result<Found, Refusal> {
+    async fn session_of(&self, ask: &Ask<'_>) -> Result<One, Refusal> {
         let id = PublicId(ask.uuid(NO_SESSION)?);
-        self.sessions.show(id).await?.ok_or(Refusal::Absent(NO_SESSION))
+        let found = if id.is_of_source() {
+            let theirs = self.sessions.show_theirs(id).await?;
+            theirs.map(|(source, theirs)| One::Theirs(source, Box::new(theirs)))
+        } else {
+            self.sessions.show(id).await?.map(|found| One::Ours(Box::new(found)))
+        };
+        found.ok_or(Refusal::Absent(NO_SESSION))
     }
 
     fn event(&self, ask: &Ask<'_>, kind: EventKind) -> Event {

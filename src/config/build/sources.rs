@@ -241,7 +241,7 @@ fn table(section: &Section, mapping: &Mapping) -> LegacySettings {
                 columns: of_user,
             }
         }),
-        may_end: false,
+        may_end: section.flag("end"),
         adding: Adding {
             rows: section.flag("open"),
             table: section.flag("create_table"),

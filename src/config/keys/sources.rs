@@ -223,7 +223,13 @@ pub(super) static SOURCE: Table = Table {
         Key::new("prepared_statements", Kind::Flag, "false behind poolers that can't keep prepared statements.")
             .default("true"),
         Key::later("touch"),
-        Key::later("end"),
+        Key::new(
+            "end",
+            Kind::Flag,
+            "true: its sessions can be ended here, by operators and by their users. Their rows are deleted, so the role \
+             needs GRANT DELETE; what was ended stays so, even where the application brings a row back.",
+        )
+        .default("false"),
         Key::new(
             "open",
             Kind::Flag,

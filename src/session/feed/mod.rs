@@ -197,7 +197,7 @@ impl<'a> Follower<'a> {
         self.cache.told_by.healthy.set(0);
         if std::mem::take(&mut self.healthy) {
             // The answers that open streams go by are older than they may be by the short bound.
-            self.cache.streams.doubt_all();
+            self.cache.doubt_streams();
         }
         self.tell(lost);
         if matches!(lost, Lost::NoTrigger | Lost::OtherTrigger | Lost::Impossible) {

@@ -99,7 +99,7 @@ pub(super) fn tell(word: Word, error: Option<&(dyn Error + 'static)>) {
         ),
         Word::Untold | Word::NoTrigger | Word::OtherTrigger | Word::Impossible => tracing::warn!(
             "changes by other instances are not seen: the triggers feed_deleted, feed_truncated and feed_updated of the \
-             tables sessions and users are gone or switched off; switch them on (ALTER TABLE ... ENABLE TRIGGER ALL). \
+             tables sessions and users, or feed_ended of legacy_ended, are gone or switched off; switch them on (ALTER TABLE ... ENABLE TRIGGER ALL). \
              Until then cached sessions are believed for a shorter time"
         ),
         Word::QueueFull => tracing::warn!(

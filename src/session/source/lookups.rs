@@ -1,4 +1,5 @@
 use super::SourceSettings;
+use super::ended;
 use super::facts;
 use super::facts::Row;
 use super::payload;
@@ -34,10 +35,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 /// Keys that are remembered for their digests, so that open streams can be asked for again.
 const MOST_KEYS: u64 = 1_000_000;
+/// Rows that are remembered to have been ended; who has no cookie of such a row cannot add one.
+const MOST_ENDED: u64 = 100_000;
 const KEYS_KEPT: Duration = Duration::from_hours(1);
 /// Rows asked for at once for open streams.
 const TOGETHER: usize = 4;
@@ -59,14 +63,20 @@ pub(super) enum Nobody {
 pub(crate) struct Lookups {
     pub(super) settings: SourceSettings,
     name: Arc<str>,
-    table: LegacyTable,
+    pub(super) table: LegacyTable,
     feed: LegacyFeed,
     /// The time of the application's database, for its feed.
     time: DatabaseTime,
     /// Where users of ours are, whom some of the application's are.
     natives: Option<Arc<dyn Store>>,
     keys: moka::future::Cache<Digest, Key>,
+    /// Rows that are known to have been ended here.
+    pub(super) ended: moka::future::Cache<Digest, ()>,
     clock: Clock,
+    /// Rows of ended sessions that came back and were deleted again.
+    pub(super) brought_back: Counter,
+    /// How many rows may be looked after at once.
+    pub(super) care: Arc<Semaphore>,
     /// Rows that could not be read, since the last line of the log.
     unread: AtomicU64,
     /// The same since the start, and groups that could not stand in a list.
@@ -90,7 +100,13 @@ impl Lookups {
                 .max_capacity(MOST_KEYS)
                 .time_to_idle(KEYS_KEPT)
                 .build(),
+            ended: moka::future::Cache::builder()
+                .max_capacity(MOST_ENDED)
+                .time_to_live(KEYS_KEPT)
+                .build(),
             clock,
+            brought_back: Counter::default(),
+            care: Arc::new(Semaphore::new(ended::MOST_CARED_FOR)),
             unread: AtomicU64::new(0),
             unread_rows: Counter::default(),
             dropped_groups: Counter::default(),
@@ -100,6 +116,7 @@ impl Lookups {
 
     /// Counts what cannot be taken where operators see it.
     pub(crate) fn counting(mut self, metrics: &Metrics) -> Self {
+        self.brought_back = metrics.rows_returned(&self.settings.name);
         self.unread_rows = metrics.source_fault(&self.settings.name, "row");
         self.dropped_groups = metrics.source_fault(&self.settings.name, "group");
         self
@@ -155,6 +172,11 @@ impl Lookups {
     /// To be called before the row of this key is asked for by its digest.
     pub(crate) async fn remember(&self, digest: Digest, key: Key) {
         self.keys.insert(digest, key).await;
+    }
+
+    /// The key of a digest that was asked for in the last hour.
+    pub(super) async fn key(&self, digest: &Digest) -> Option<Key> {
+        self.keys.get(digest).await
     }
 
     /// The row with this digest and its user, live at `now` or not at all.
@@ -274,7 +296,7 @@ impl Lookups {
         groups.dedup();
         let email = facts::email(&settings.mapping, row);
         User {
-            id: UserId(named_uuid(&["user", &settings.name, subject])),
+            id: user_id(&settings.name, subject),
             username: mapped.unwrap_or(principal),
             email_verified: email.is_some(),
             email,
@@ -323,7 +345,7 @@ pub(super) fn holds_secret(key: &Key, row: &LegacyRow) -> bool {
 
 /// What the rest of the gateway knows of a row: its end, and whose it is. When its user last proved who they are is not
 /// known, so no rule that asks for it is met.
-fn session(digest: Digest, row: &Digest, user: &User, now: Timestamp, left: Duration) -> Session {
+pub(super) fn session(digest: Digest, row: &Digest, user: &User, now: Timestamp, left: Duration) -> Session {
     let end = now.plus(left);
     Session {
         digest,
@@ -344,9 +366,14 @@ fn session(digest: Digest, row: &Digest, user: &User, now: Timestamp, left: Dura
     }
 }
 
+/// The key of a user of an application.
+pub(super) fn user_id(source: &str, subject: &str) -> UserId {
+    UserId(named_uuid(&["user", source, subject]))
+}
+
 /// A name-based UUID (RFC 9562, 5.8): the same on every instance, and none that a user or session of ours could have,
 /// which are of version 7.
-fn named_uuid(parts: &[&str]) -> Uuid {
+pub(super) fn named_uuid(parts: &[&str]) -> Uuid {
     let mut context = digest::Context::new(&digest::SHA256);
     for part in parts {
         context.update(part.as_bytes());

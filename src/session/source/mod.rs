@@ -7,6 +7,8 @@
 
 mod check;
 mod copying;
+mod desk;
+mod ended;
 mod envelope;
 mod facts;
 mod keys;
@@ -23,6 +25,7 @@ mod trial;
 
 pub use check::{SourceReport, check_source};
 pub use copying::{CopyError, CopyReport, CopySettings, copy_sessions};
+pub use desk::{EndError, SourceDesk, TheirSession, TheirSessions};
 pub use facts::principal;
 pub use keys::Secrets;
 pub(super) use lookups::Lookups;
@@ -128,16 +131,19 @@ impl SourceSettings {
     /// and never the key itself.
     pub(super) fn row(&self, key: &[u8; 32]) -> Digest {
         let mut context = digest::Context::new(&digest::SHA256);
-        context.update(b"source\0");
-        context.update(self.name.as_bytes());
-        context.update(b"\0");
+        context.update(&self.label());
         context.update(key);
         Digest(bytes_of(&context.finish()))
     }
 
+    /// What stands before the hash of a key, so that two sources' rows differ. Statements make the same of it.
+    fn label(&self) -> Vec<u8> {
+        format!("source\0{}\0", self.name).into_bytes()
+    }
+
     /// The same, from the key itself.
     pub(super) fn row_of(&self, key: &str) -> Digest {
-        self.row(&bytes_of(&digest::digest(&digest::SHA256, key.as_bytes())))
+        self.row(&hash_of(key))
     }
 
     /// By what an answer about the row is cached: never the cookie's text, of which there may be several for one row. With
@@ -156,6 +162,11 @@ impl SourceSettings {
 
 /// Bytes of a digest that are the row's own whatever its secret.
 const HALF: usize = 16;
+
+/// As `sha256(convert_to(key::text, 'UTF8'))` has it.
+fn hash_of(key: &str) -> [u8; 32] {
+    bytes_of(&digest::digest(&digest::SHA256, key.as_bytes()))
+}
 
 fn bytes_of(digest: &digest::Digest) -> [u8; 32] {
     let mut bytes = [0_u8; 32];

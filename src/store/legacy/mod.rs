@@ -9,6 +9,7 @@ mod catalog;
 mod check;
 mod ddl;
 mod feed;
+mod listing;
 mod open;
 mod pages;
 mod plan;
@@ -18,6 +19,7 @@ mod sql;
 pub use check::{Finding, Sample, Severity};
 pub use ddl::Ddl;
 pub use feed::{DdlError, LegacyFeed, Trigger};
+pub use listing::{Listed, ListedRow};
 pub use pages::{KeyedRow, LegacyPages};
 pub use settings::{Adding, Expiry, LegacySettings, Lifetime, Unit, UserTable, Zone};
 

@@ -4,6 +4,7 @@ use super::LegacySettings;
 use super::Unit;
 use super::catalog::Catalog;
 use super::catalog::ColumnType;
+use super::listing;
 use super::settings::Expiry;
 use super::settings::Lifetime;
 use super::settings::UserTable;
@@ -18,6 +19,12 @@ pub(super) struct Statements {
     pub(super) end: Arc<str>,
     /// For sources that may add rows: payload, end in seconds since 1970, key, and the zone where there is one.
     pub(super) open: Option<Arc<str>>,
+    /// Live rows by the hash of their key, after `$1`.
+    pub(super) list: Arc<str>,
+    /// The same of rows in which a subject may stand.
+    pub(super) list_of: Arc<str>,
+    /// The live row with the public id `$1`.
+    pub(super) show: Arc<str>,
     /// Bound behind the key where the moment's column has no zone of its own.
     pub(super) zone: Option<String>,
 }
@@ -63,7 +70,11 @@ pub(super) fn statements(settings: &LegacySettings, catalog: &Catalog) -> Result
         .as_ref()
         .map(|users| find_user(users, catalog))
         .transpose()?;
+    let listing = listing::Listing::new(settings, catalog, &end(&settings.expiry, &moment), zoned)?;
     Ok(Statements {
+        list: listing.all(),
+        list_of: listing.of_subject(),
+        show: listing.of_public_id(),
         find: find.into(),
         find_user,
         end: format!("DELETE FROM {table} AS t WHERE {key}").into(),
@@ -141,7 +152,7 @@ fn end(expiry: &Expiry, moment: &str) -> String {
 }
 
 /// A column as bytes: JSON and text as UTF-8, `bytea` as it is.
-fn bytes(column: Option<&str>, catalog: &Catalog) -> Result<String, StoreError> {
+pub(super) fn bytes(column: Option<&str>, catalog: &Catalog) -> Result<String, StoreError> {
     let Some(column) = column else {
         return Ok("NULL::bytea".to_owned());
     };
@@ -186,7 +197,7 @@ fn find_user(users: &UserTable, catalog: &Catalog) -> Result<Arc<str>, StoreErro
     Ok(sql.into())
 }
 
-fn object(table: &str, columns: &[String]) -> String {
+pub(super) fn object(table: &str, columns: &[String]) -> String {
     if columns.is_empty() {
         return "'{}'::jsonb".to_owned();
     }

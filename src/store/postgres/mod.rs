@@ -18,6 +18,7 @@ mod sessions;
 mod statements;
 mod sweeps;
 mod throttles;
+mod tombstones;
 mod touches;
 mod users;
 

@@ -193,13 +193,22 @@ statements! {
         AND ($3::timestamptz IS NULL OR expires_at > $3) RETURNING 1 AS taken";
     has_pass: "SELECT 1 AS good FROM {schema}.admin_passes WHERE digest = $1 AND kind = $2 AND expires_at > $3";
     forget_passes: "DELETE FROM {schema}.admin_passes WHERE expires_at <= $1";
+    // In the order of the digest; who stands there already is told to nobody again.
+    bury: "INSERT INTO {schema}.legacy_ended (digest, source, ended_at, until)
+        SELECT digest, source, ended_at, until
+            FROM unnest($1::bytea[], $2::text[], $3::timestamptz[], $4::timestamptz[])
+            AS t (digest, source, ended_at, until) ORDER BY digest
+        ON CONFLICT (digest) DO UPDATE SET until = greatest(legacy_ended.until, EXCLUDED.until)";
+    find_tombstones: "SELECT digest FROM {schema}.legacy_ended WHERE digest = ANY ($1)";
+    forget_tombstones: "DELETE FROM {schema}.legacy_ended WHERE digest IN (SELECT digest FROM {schema}.legacy_ended
+        WHERE until <= $1 ORDER BY until LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1 AS forgotten";
     // Nothing while the queue fills up: see migration 5. The seal is what `BeatKey` makes, cut to 16 bytes.
     // Nor while changes are not told, because triggers are gone or switched off.
     beat: "SELECT CASE
             WHEN (SELECT count(*) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
                 JOIN pg_namespace n ON n.oid = c.relnamespace
-                WHERE n.nspname = $3 AND c.relname IN ('sessions', 'users') AND t.tgenabled IN ('O', 'A')
-                AND t.tgname IN ('feed_deleted', 'feed_truncated', 'feed_updated')) < 6 THEN 'untold'
+                WHERE n.nspname = $3 AND c.relname IN ('sessions', 'users', 'legacy_ended') AND t.tgenabled IN ('O', 'A')
+                AND t.tgname IN ('feed_deleted', 'feed_truncated', 'feed_updated', 'feed_ended')) < 7 THEN 'untold'
             WHEN pg_notification_queue_usage() >= 0.5 THEN 'full'
             ELSE 'sent' || pg_notify($1, 'h:' || moment || ':' ||
                 left(encode(sha256($2 || sha256($2 || convert_to(moment, 'UTF8'))), 'hex'), 32))::text

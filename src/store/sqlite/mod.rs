@@ -15,6 +15,7 @@ mod sessions;
 mod statements;
 mod sweeps;
 mod throttles;
+mod tombstones;
 mod touches;
 mod users;
 

@@ -149,6 +149,11 @@ statements! {
         AND ($3 IS NULL OR expires_at > $3) RETURNING 1 AS taken";
     has_pass: "SELECT 1 AS good FROM admin_passes WHERE digest = $1 AND kind = $2 AND expires_at > $3";
     forget_passes: "DELETE FROM admin_passes WHERE expires_at <= $1";
+    bury: "INSERT INTO legacy_ended (digest, source, ended_at, until) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (digest) DO UPDATE SET until = max(until, excluded.until)";
+    find_tombstones: "SELECT digest FROM legacy_ended WHERE digest IN (SELECT unhex(value) FROM json_each($1))";
+    forget_tombstones: "DELETE FROM legacy_ended WHERE digest IN
+        (SELECT digest FROM legacy_ended WHERE until <= $1 ORDER BY until LIMIT $2) RETURNING 1 AS forgotten";
     write_instance: "INSERT INTO instances (id, version, host, address, cookie, fingerprints, started_at, last_seen)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
         ON CONFLICT (id) DO UPDATE SET last_seen = excluded.last_seen, version = excluded.version, host = excluded.host,

@@ -18,7 +18,7 @@ pub(super) fn app(more: Value) -> Value {
     all
 }
 
-fn source(more: &str) -> String {
+pub(super) fn source(more: &str) -> String {
     format!("preset = \"express\"\nsecrets = [\"a newer one\", \"{SECRET}\"]\nlogout_paths = [\"/bye\"]\n{more}")
 }
 
@@ -55,7 +55,7 @@ pub(super) fn noted() -> Variant {
     (app(settings), source("table = \"sessions\"\nuser = \"/userId\""))
 }
 
-fn scene(zone: &str, (mut settings, source): Variant) -> Scene {
+pub(super) fn scene(zone: &str, (mut settings, source): Variant) -> Scene {
     let data = Data::in_zone(zone);
     settings["database"] = data.url.as_str().into();
     let app = Program::node("express.mjs", &settings);

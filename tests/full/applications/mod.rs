@@ -2,6 +2,7 @@
 //! code (`tests/applications`), and the gateway knows them by the application's own cookie and rows.
 
 mod deployments;
+mod ended;
 mod express;
 mod moved;
 mod node;
@@ -52,6 +53,14 @@ impl Data {
         );
         let reader = format!("postgres://{role}@127.0.0.1:{}/{name}", server.port());
         Self { url, reader }
+    }
+
+    /// From here on the role of the gateway may delete rows.
+    fn let_end(&self) {
+        let name = self.url.rsplit('/').next().expect("a name");
+        self.sql(&format!(
+            "GRANT DELETE ON ALL TABLES IN SCHEMA public, schema_system TO reader_{name}"
+        ));
     }
 
     fn sql(&self, sql: &str) -> String {

@@ -3,7 +3,7 @@
 use super::*;
 use serde_json::json;
 
-const PLAIN: &str = r#"
+pub(super) const PLAIN: &str = r#"
 preset = "plain-table"
 zone = "utc"
 users_table = "users"

@@ -13,6 +13,10 @@ logout_paths = ["/bye"]
 const FLASK: &str = "preset = \"flask-session\"\nuser = \"/_user_id\"\nlogout_paths = [\"/bye\"]";
 
 fn django(zone: &str, use_tz: bool) -> Scene {
+    django_with(zone, use_tz, "")
+}
+
+pub(super) fn django_with(zone: &str, use_tz: bool, more: &str) -> Scene {
     let data = Data::in_zone(zone);
     let name = data.url.rsplit('/').next().expect("a name");
     let database = json!({
@@ -25,7 +29,7 @@ fn django(zone: &str, use_tz: bool) -> Scene {
         "secret": DJANGO_SECRET, "database": database, "use_tz": use_tz, "users": ["ada", "eve", "joe"],
     });
     let app = Program::python("django_app.py", &settings);
-    Scene::new(data, app, DJANGO)
+    Scene::new(data, app, &format!("{DJANGO}\n{more}"))
 }
 
 #[tokio::test]
@@ -64,6 +68,10 @@ async fn a_user_of_djangos_whose_password_is_changed_or_who_is_locked_is_nobody_
 }
 
 fn flask(zone: &str, format: &str, lives: Option<Duration>) -> Scene {
+    flask_with(zone, format, lives, "")
+}
+
+pub(super) fn flask_with(zone: &str, format: &str, lives: Option<Duration>, more: &str) -> Scene {
     let data = Data::in_zone(zone);
     let mut settings = json!({
         "database": data.url.replace("postgres://", "postgresql+psycopg://"), "format": format,
@@ -72,8 +80,8 @@ fn flask(zone: &str, format: &str, lives: Option<Duration>) -> Scene {
         settings["lives"] = u64::try_from(lives.as_millis()).expect("a short time").into();
     }
     let source = match format {
-        "json" => format!("{FLASK}\npayload_format = \"json\""),
-        _ => FLASK.to_owned(),
+        "json" => format!("{FLASK}\npayload_format = \"json\"\n{more}"),
+        _ => format!("{FLASK}\n{more}"),
     };
     let app = Program::python("flask_app.py", &settings);
     Scene::new(data, app, &source)

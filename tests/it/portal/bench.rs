@@ -161,6 +161,8 @@ impl Passes for FakeStore {}
 
 impl Imports for FakeStore {}
 
+impl Tombstones for FakeStore {}
+
 impl Instances for FakeStore {}
 
 impl Store for FakeStore {

@@ -4,6 +4,7 @@
 mod apart;
 mod checked;
 mod costs;
+mod ended;
 mod formats;
 mod known;
 mod moved;
