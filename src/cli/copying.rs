@@ -147,7 +147,7 @@ fn meaning(reason: &str) -> &str {
         "user_disabled" => "are of users who are disabled here",
         "administrator" => "are of members of admin.group, who sign in themselves",
         "name_taken" => "are of users whose name would be another's here: name them in user_map",
-        "ended_here" => "were copied before and ended here since",
+        "ended_here" => "were ended here",
         "same_key_twice" => "share their key with another row, so nobody knows which one counts",
         "no_secret" => "lack the hash of their cookie's secret",
         "unreadable_too_large" => "cannot be read: over 64 KiB",

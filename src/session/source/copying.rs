@@ -8,6 +8,7 @@ use super::newcomer;
 use super::newcomer::Whose;
 use super::payload::PayloadError;
 use crate::clock::Clock;
+use crate::model::Digest;
 use crate::model::Event;
 use crate::model::EventKind;
 use crate::model::PublicId;
@@ -28,6 +29,7 @@ use secrecy::SecretSlice;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -142,8 +144,13 @@ impl Run<'_> {
             }
             report.read += rows.len() as u64;
             let now = self.store.now().await?;
+            let ended = self.ended_here(&rows).await?;
             let mut sessions = Vec::with_capacity(rows.len());
             for row in rows {
+                if ended.contains(&self.settings.source.row_of(&row.key)) {
+                    report.leave("ended_here");
+                    continue;
+                }
                 match self.copy_of(row, now, report).await? {
                     Ok(session) => sessions.push(session),
                     Err(reason) => report.leave(reason),
@@ -153,6 +160,12 @@ impl Run<'_> {
             progress(report.read);
         }
         self.end_missing(report).await
+    }
+
+    /// Which of these rows were ended here, and came back or could not be deleted.
+    async fn ended_here(&self, rows: &[KeyedRow]) -> Result<HashSet<Digest>, CopyError> {
+        let digests: Vec<Digest> = rows.iter().map(|row| self.settings.source.row_of(&row.key)).collect();
+        Ok(self.store.find_tombstones(&digests).await?.into_iter().collect())
     }
 
     /// The copy of a row, or why there is none.
@@ -281,7 +294,7 @@ const fn word(nobody: Nobody) -> &'static str {
 
 /// It ends with the row and not before: like that of somebody who asked to be remembered. When its user last proved who
 /// they are is not known, so no rule that asks for it is met.
-fn session(digest: crate::model::Digest, public_id: PublicId, user: &User, now: Timestamp, left: Duration) -> Session {
+fn session(digest: Digest, public_id: PublicId, user: &User, now: Timestamp, left: Duration) -> Session {
     let end = now.plus(left);
     Session {
         digest,

@@ -266,6 +266,31 @@ async fn what_was_ended_here_is_not_copied_again_and_ends_on_every_instance() {
 }
 
 #[tokio::test]
+async fn a_row_that_was_ended_here_and_came_back_is_not_copied() {
+    let scene = Move::on(true);
+    scene.row("one", ADA, "1 hour");
+    scene.row("two", ADA, "1 hour");
+    let ends = format!("{MAPPED}end = true\n");
+    let gateway = scene.start(&ends);
+    gateway.add_user("ada", PASSWORD, &["users"]);
+    assert_eq!(scene.knows(&gateway, &signed("one")).await.as_deref(), HERE);
+    let out = ask(&gateway, "POST", "/.portcullis/logout", &signed("one")).await;
+    assert_eq!(out.status, 204, "{}", out.text());
+    drop(gateway);
+    // The application had read it before, and saves it again.
+    scene.row("one", ADA, "1 hour");
+    let report = scene.import(&[]);
+    assert_eq!(
+        (&report["copied"], &report["left"]["ended_here"]),
+        (&1.into(), &1.into()),
+        "{report}"
+    );
+    let gateway = scene.moved();
+    assert_eq!(scene.knows(&gateway, &signed("one")).await, None);
+    assert_eq!(scene.knows(&gateway, &signed("two")).await.as_deref(), HERE);
+}
+
+#[tokio::test]
 async fn until_the_move_the_table_decides() {
     let scene = Move::on(false);
     scene.row("stays", ADA, "1 hour");
