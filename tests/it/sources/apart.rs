@@ -3,8 +3,12 @@
 use super::*;
 use crate::support::client::Client;
 use crate::support::path::{Mode, Path};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 const ADA: &str = r#"{"cookie":{},"passport":{"user":42}}"#;
+/// More than the connections to the application's database, and more than all workers.
+const MANY: usize = 40;
 const OTHER: &str = r#"
 [[route]]
 name = "erp"
@@ -58,6 +62,41 @@ async fn others_are_served(scene: &Scene) {
     ] {
         assert_eq!(scene.told(target, &cookies).await.as_deref(), user, "{target} {user:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_does_not_answer_holds_up_its_own_routes_only() {
+    let (scene, path) = two("1m").await;
+    assert_eq!(scene.told("/", &signed("sid0")).await.as_deref(), Some("crm:42"));
+    path.set(Mode::Dark);
+    let (answered, made) = (Arc::new(AtomicUsize::new(0)), path.made());
+    let address = scene.stage.gateway.address(1);
+    let held: Vec<_> = (0..MANY)
+        .map(|number| {
+            let cookie = format!("Cookie: {}", signed(&format!("sid{number}")));
+            let answered = Arc::clone(&answered);
+            tokio::spawn(async move {
+                let answer = Client::plain(address).await.get(HOST, "/", &[&cookie]).await;
+                answered.fetch_add(1, SeqCst);
+                answer
+            })
+        })
+        .collect();
+    // They wait for an answer, or for a connection to ask by: more are made for them.
+    let begun = std::time::Instant::now();
+    while path.made() == made {
+        assert!(begun.elapsed() < crate::support::gateway::PATIENCE, "nobody asked");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    others_are_served(&scene).await;
+    assert_eq!(answered.load(SeqCst), 0, "the others did not wait for those who wait");
+    path.set(Mode::Open);
+    for answer in held {
+        let answer = answer.await.expect("it is answered");
+        assert!(matches!(answer.status, 200 | 503), "{}", answer.text());
+        assert!(answer.values("set-cookie").is_empty(), "nobody is punished");
+    }
+    assert_eq!(scene.told("/", &signed("sid0")).await.as_deref(), Some("crm:42"));
 }
 
 #[tokio::test]
