@@ -10,7 +10,7 @@ const SCHEMA: &str = "\"Port\"\"cullis\"";
 
 fn short(url: &str) -> Settings {
     Settings {
-        call_timeout: Duration::from_secs(1),
+        call_timeout: Duration::from_secs(4),
         ..postgres_settings(url)
     }
 }
