@@ -475,6 +475,18 @@ mod tests {
     }
 
     #[test]
+    fn a_heartbeat_that_is_back_before_it_is_known_to_be_out_is_not_missed() {
+        let mut pulse = Pulse::new(Duration::ZERO);
+        assert!(pulse.beat(Duration::ZERO));
+        assert!(pulse.heard(Duration::ZERO, STEP).is_some());
+        pulse.sent(Ok(Beat::Sent));
+        // From here on changes are not told.
+        assert!(pulse.beat(QUIET * 2));
+        pulse.sent(Ok(Beat::Untold));
+        assert!(matches!(pulse.lost(LEASE), Some(Lost::Untold)));
+    }
+
+    #[test]
     fn unknown_words_cause_one_flush_a_second_and_the_last_of_them_is_not_lost() {
         let mut pulse = Pulse::new(Duration::ZERO);
         let mut flushes = Vec::new();

@@ -24,6 +24,8 @@ pub(in crate::session) struct Pulse {
     beat_at: Duration,
     /// What became of the last one that was sent since one was heard.
     last: Option<Result<Beat, StoreError>>,
+    /// Whether one was heard since the last one of ours set out.
+    is_heard: bool,
     /// When everything is to be forgotten for words that nobody understood.
     flush_at: Option<Duration>,
     /// When that may happen next.
@@ -41,6 +43,7 @@ impl Pulse {
             until: now.saturating_add(LEASE),
             beat_at: now,
             last: None,
+            is_heard: false,
             flush_at: None,
             flush_from: Duration::ZERO,
             everything_from: Duration::ZERO,
@@ -58,6 +61,7 @@ impl Pulse {
         self.until = self.until.max(until);
         self.beat_at = now.saturating_add(QUIET).saturating_add(part_of(QUIET / 2));
         self.last = None;
+        self.is_heard = true;
         Some(self.until)
     }
 
@@ -66,11 +70,16 @@ impl Pulse {
         let due = now >= self.beat_at;
         if due {
             self.beat_at = now.saturating_add(QUIET);
+            self.is_heard = false;
         }
         due
     }
 
     pub(in crate::session) fn sent(&mut self, sent: Result<Beat, StoreError>) {
+        // It may have come back before it is known that it went out.
+        if self.is_heard && matches!(sent, Ok(Beat::Sent)) {
+            return;
+        }
         // One that went out is enough to know that it should have come back.
         if !matches!(self.last, Some(Ok(Beat::Sent))) {
             self.last = Some(sent);
