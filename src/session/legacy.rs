@@ -388,6 +388,7 @@ mod tests {
                 expiry: mapping.expiry.clone(),
                 zone: mapping.zone.clone(),
                 users: None,
+                may_touch: false,
                 may_end: false,
                 adding: crate::store::Adding::default(),
                 max_connections: 1,

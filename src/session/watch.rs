@@ -54,7 +54,7 @@ impl Sessions {
 /// Streams of applications' sessions are attended to by source: none waits for another's database.
 async fn attend_sources(sessions: &Sessions) {
     let caches = sessions.sources.iter().filter_map(|source| source.cache());
-    let each = caches.map(async |cache| tokio::join!(attend(cache), feed::follow(cache)));
+    let each = caches.map(async |cache| tokio::join!(attend(cache), feed::follow(cache), write_touches(cache)));
     futures_util::future::join_all(each).await;
 }
 

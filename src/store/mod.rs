@@ -37,7 +37,7 @@ pub use imports::{ImportBatch, Imported, Imports};
 pub use instances::{Instance, Instances, SeenInstance, Signing};
 pub use legacy::{
     Adding, Columns, Ddl, DdlError, Expiry, Finding, KeyedRow, LegacyFeed, LegacyPages, LegacyRow, LegacySettings,
-    LegacyTable, Lifetime, Listed, ListedRow, Sample, Severity, Trigger, Unit, UserTable, Zone,
+    LegacyTable, Lifetime, Listed, ListedRow, Prolonging, Sample, Severity, Trigger, Unit, UserTable, Zone,
 };
 pub use managing::{Edited, EventFilter, EventHour, LogInTrait, Managing, Part, SessionFigures, UserEdit, Window};
 pub use open::{Role, describe, is_same, open};

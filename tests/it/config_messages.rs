@@ -117,10 +117,6 @@ fn features_that_come_later_are_refused_by_name() {
         "[portal]\nhost = \"login.example.com\"\npublic_url = \"https://a.example\"",
         "max_auth_age = \"15m\"\nrate_limit = { per = \"user\" }\nidentity = \"grafana\"",
         "[[upstream]]\nname = \"b\"\nservers = [\"https://b\", \"unix:/run/b\"]\nbalance = \"hash\"\nhash_by = \"session\"\nhealth = {}",
-        concat!(
-            "[[source]]\nname = \"crm\"\npreset = \"plain-table\"\nhosts = [\"crm.example.com\"]\n",
-            "store_url = \"postgres://reader@db/crm\"\ntouch = true\nend = true"
-        ),
     ]));
 }
 

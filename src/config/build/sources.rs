@@ -20,6 +20,7 @@ use crate::store::Adding;
 use crate::store::Expiry;
 use crate::store::LegacySettings;
 use crate::store::Lifetime;
+use crate::store::Unit;
 use crate::store::UserTable;
 use crate::store::Zone;
 use secrecy::SecretSlice;
@@ -227,6 +228,7 @@ fn table(section: &Section, mapping: &Mapping) -> LegacySettings {
         table: mapping.table.clone(),
         key: mapping.key.clone(),
         payload: mapping.payload.as_ref().map(|(column, _)| column.clone()),
+        may_touch: section.flag("touch"),
         payload_paths: payload_paths(mapping),
         verify: mapping.verified().map(str::to_owned),
         columns,
@@ -307,6 +309,20 @@ fn check(draft: &mut Draft<'_>, section: &Section, preset: Preset, source: &Sour
         let hint = "write users_table = \"users\"";
         let message = format!("`{name}` stands in the users' table, and nothing names it");
         draft.findings.at(given(name), &format!("{key}.{name}"), message, hint);
+    }
+    let is_moment = matches!(
+        source.mapping.expiry,
+        Expiry::At {
+            unit: Unit::Timestamp,
+            ..
+        }
+    );
+    if section.flag("touch") && (source.mapping.touch.is_none() || !is_moment) {
+        let message = format!("moving the ends of rows of {:?} is not known to be safe", preset.word());
+        let hint = "leave `touch` out: the application does it itself with each request that reaches it";
+        draft
+            .findings
+            .at(given("touch"), &format!("{key}.touch"), message, hint);
     }
     for node in section.list("hosts") {
         let wild = node.text().is_some_and(|text| text.starts_with('*'));

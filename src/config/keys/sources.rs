@@ -222,7 +222,13 @@ pub(super) static SOURCE: Table = Table {
         .default("\"2s\""),
         Key::new("prepared_statements", Kind::Flag, "false behind poolers that can't keep prepared statements.")
             .default("true"),
-        Key::later("touch"),
+        Key::new(
+            "touch",
+            Kind::Flag,
+            "Whether activity that the application does not see moves the end of its rows forward, at most once a minute \
+             each: \"express\" only, and only the column of the end. The role needs UPDATE on it.",
+        )
+        .default("false"),
         Key::new(
             "end",
             Kind::Flag,

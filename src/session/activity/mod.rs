@@ -23,6 +23,7 @@ use super::OpenStream;
 use super::Sessions;
 use super::Settings;
 use super::cache::Cache;
+use super::source::apart;
 use crate::model::Timestamp;
 use crate::store::Touch;
 use std::net::IpAddr;
@@ -84,6 +85,8 @@ impl Sessions {
     pub fn touch(&self, entry: &Entry, address: IpAddr) {
         if entry.source.is_none() {
             self.cache.touch(entry, address);
+        } else {
+            self.cache_of(entry).touch_row(entry);
         }
     }
 }
@@ -94,6 +97,8 @@ impl OpenStream {
         self.with_entry(|cache, entry| {
             if entry.source.is_none() {
                 cache.touch(entry, address);
+            } else {
+                cache.touch_row(entry);
             }
         });
     }
@@ -106,6 +111,30 @@ impl Cache {
         let due = Timestamp::from_micros(seen_at).plus(self.activity.apart());
         if now >= due {
             self.touch_now(entry, seen_at, now, address);
+        }
+    }
+
+    /// The same of an application's row, where its end may be moved. Its own end says when it was seen last.
+    fn touch_row(&self, entry: &Entry) {
+        if !self.lookups.as_ref().is_some_and(|lookups| lookups.touches()) {
+            return;
+        }
+        let (now, seen_at) = (self.time.moment().now, entry.seen_at.load(Relaxed));
+        let session = &entry.session;
+        let lifetime = session.expires_at.since(session.last_seen_at);
+        if now < Timestamp::from_micros(seen_at).plus(apart(lifetime)) || entry.is_over(now) {
+            return;
+        }
+        let seen = &entry.seen_at;
+        let wins = seen.compare_exchange(seen_at, now.as_micros(), Relaxed, Relaxed);
+        if wins.is_ok() {
+            self.touches.add(Touch {
+                digest: session.digest,
+                seen_at: now,
+                expires_at: now.plus(lifetime),
+                known_end: session.expires_at,
+                address: None,
+            });
         }
     }
 

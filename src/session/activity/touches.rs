@@ -3,6 +3,7 @@
 use crate::model::Digest;
 use crate::session::Sessions;
 use crate::session::cache::Cache;
+use crate::store::Call;
 use crate::store::StoreError;
 use crate::store::Touch;
 use crate::store::Touched;
@@ -127,9 +128,17 @@ impl Sessions {
     /// Writes the touches that wait now, for at most `limit`; for the end of the process, when no more come. Tells in the
     /// log when some could not be written. Dropping the future loses none.
     pub async fn flush(&self, limit: Duration) {
-        let touches = &self.cache.touches;
+        let sources = self.sources.iter().filter_map(|source| source.cache());
+        let each = sources.chain([&self.cache]).map(|cache| cache.flush(limit));
+        futures_util::future::join_all(each).await;
+    }
+}
+
+impl Cache {
+    async fn flush(&self, limit: Duration) {
+        let touches = &self.touches;
         let writing = async {
-            while self.cache.write_touches().await? > 0 {
+            while self.write_touches().await? > 0 {
                 tokio::time::sleep(AGAIN).await;
             }
             Ok::<(), StoreError>(())
@@ -144,16 +153,17 @@ impl Sessions {
             );
         }
     }
-}
 
-impl Cache {
     /// One round: writes what waits, batch by batch; how many rows somebody else held. On an error the rest goes on
     /// waiting.
     pub(in crate::session) async fn write_touches(&self) -> Result<usize, StoreError> {
         let _turn = self.touches.turn.lock().await;
         let mut held = 0;
         for batch in self.touches.in_order().chunks(BATCH) {
-            let call = self.store.touch_sessions(batch, self.activity.apart());
+            let call: Call<'_, Vec<Touched>> = match &self.lookups {
+                None => self.store.touch_sessions(batch, self.activity.apart()),
+                Some(lookups) => Box::pin(lookups.touch(batch, self.time.moment().now)),
+            };
             let outcomes = match self.guarded(call).await {
                 Ok(outcomes) => outcomes,
                 Err(error) => {
@@ -181,6 +191,7 @@ impl Cache {
         let told = matches!(error, StoreError::NotReady);
         if !self.touches.failing.swap(true, Relaxed) && !told {
             tracing::warn!(
+                source.name = self.source().as_deref(),
                 error = error as &dyn std::error::Error,
                 "the activity of sessions cannot be written and waits"
             );

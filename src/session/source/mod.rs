@@ -29,6 +29,7 @@ pub use desk::{EndError, SourceDesk, TheirSession, TheirSessions};
 pub use facts::principal;
 pub use keys::Secrets;
 pub(super) use lookups::Lookups;
+pub(super) use lookups::apart;
 pub use mapping::{Condition, Mapping, Place, PlaceError, Touching, UsersMapping};
 pub(super) use opening::Misfit;
 pub use opening::OpenCookie;

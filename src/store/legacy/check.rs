@@ -97,6 +97,7 @@ const INDEXES: &str = "SELECT i.indisunique AND i.indpred IS NULL AS alone FROM 
     WHERE i.indrelid = to_regclass($1) AND a.attname = $2 AND i.indnkeyatts = 1 ORDER BY 1 DESC LIMIT 1";
 const MAY_READ: &str = "SELECT has_column_privilege(to_regclass($1)::oid, $2, 'SELECT') AS may";
 const MAY_DELETE: &str = "SELECT has_table_privilege(to_regclass($1)::oid, 'DELETE') AS may";
+const MAY_CHANGE: &str = "SELECT has_column_privilege(to_regclass($1)::oid, $2, 'UPDATE') AS may";
 const IS_ZONE: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_timezone_names WHERE name = $1) AS may";
 
 impl LegacyTable {
@@ -240,6 +241,14 @@ impl LegacyTable {
             findings.push(Finding::fault(format!(
                 "the role may not read {list}: GRANT SELECT ({list}) ON {table} TO the role of store_url",
                 list = lacking.join(", ")
+            )));
+        }
+        let column = self.settings.expiry.moment().0;
+        if self.settings.may_touch && !self.asked(MAY_CHANGE, &[&table, column]).await? {
+            let column = sql::quoted(column);
+            findings.push(Finding::fault(format!(
+                "touch = true, and the role may not change {column}: GRANT UPDATE ({column}) ON {table} TO the role of \
+                 store_url"
             )));
         }
         let may_delete = self.asked(MAY_DELETE, &[&table]).await?;

@@ -313,6 +313,7 @@ mod tests {
             },
             zone: Zone::Utc,
             users: None,
+            may_touch: false,
             may_end: false,
             adding: super::super::Adding::default(),
             max_connections: 4,

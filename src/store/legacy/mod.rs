@@ -15,6 +15,7 @@ mod pages;
 mod plan;
 mod settings;
 mod sql;
+mod touch;
 
 pub use check::{Finding, Sample, Severity};
 pub use ddl::Ddl;
@@ -22,6 +23,7 @@ pub use feed::{DdlError, LegacyFeed, Trigger};
 pub use listing::{Listed, ListedRow};
 pub use pages::{KeyedRow, LegacyPages};
 pub use settings::{Adding, Expiry, LegacySettings, Lifetime, Unit, UserTable, Zone};
+pub use touch::Prolonging;
 
 use super::StoreError;
 use super::pool::Pool;

@@ -130,6 +130,8 @@ pub struct LegacySettings {
     pub zone: Zone,
     /// The users' table.
     pub users: Option<UserTable>,
+    /// Whether ends may be moved forward.
+    pub may_touch: bool,
     /// Whether rows may be deleted.
     pub may_end: bool,
     /// What may be added.

@@ -25,6 +25,8 @@ pub(super) struct Statements {
     pub(super) list_of: Arc<str>,
     /// The live row with the public id `$1`.
     pub(super) show: Arc<str>,
+    /// Where ends may be moved.
+    pub(super) prolong: Option<Arc<str>>,
     /// Bound behind the key where the moment's column has no zone of its own.
     pub(super) zone: Option<String>,
 }
@@ -70,11 +72,16 @@ pub(super) fn statements(settings: &LegacySettings, catalog: &Catalog) -> Result
         .as_ref()
         .map(|users| find_user(users, catalog))
         .transpose()?;
+    let prolong = settings
+        .may_touch
+        .then(|| prolong(settings, catalog, zoned))
+        .transpose()?;
     let listing = listing::Listing::new(settings, catalog, &end(&settings.expiry, &moment), zoned)?;
     Ok(Statements {
         list: listing.all(),
         list_of: listing.of_subject(),
         show: listing.of_public_id(),
+        prolong,
         find: find.into(),
         find_user,
         end: format!("DELETE FROM {table} AS t WHERE {key}").into(),
@@ -105,6 +112,34 @@ fn open(settings: &LegacySettings, catalog: &Catalog) -> Result<Arc<str>, StoreE
         key = quoted(&settings.key),
     );
     Ok(sql.into())
+}
+
+/// Moves ends forward: the keys are `$1`, the zone `$2`, seconds that they are to live `$3`, and the least step `$4`. Rows
+/// are locked one by one without waiting, in an order, so that nobody is in anybody's way; what is written is decided once
+/// more under the lock. Whole seconds, as connect-pg-simple writes them.
+fn prolong(settings: &LegacySettings, catalog: &Catalog, zoned: bool) -> Result<Arc<str>, StoreError> {
+    let (table, name) = (quoted_table(&settings.table), quoted(&settings.key));
+    let end = end_in(settings, catalog, "$2::text")?;
+    let cast = match catalog.type_of(&settings.key)? {
+        ColumnType::Uuid => "::uuid",
+        ColumnType::Integer => "::bigint",
+        ColumnType::Char => "::bpchar",
+        _ => "",
+    };
+    let column = quoted(settings.expiry.moment().0);
+    let zone = if zoned { " AT TIME ZONE $2::text" } else { "" };
+    let new = "to_timestamp(ceil(extract(epoch FROM clock_timestamp()) + h.seconds))";
+    let text = format!(
+        "WITH wanted AS (SELECT w.key, w.seconds, w.step FROM unnest($1::text[], $3::float8[], $4::float8[]) \
+             AS w (key, seconds, step)), \
+         held AS MATERIALIZED (SELECT t.{name} AS key, w.seconds, w.step FROM wanted AS w \
+             JOIN {table} AS t ON t.{name} = w.key{cast} WHERE {end} > clock_timestamp() \
+             AND {end} < clock_timestamp() + (w.seconds - w.step) * interval '1 second' \
+             ORDER BY t.{name} FOR NO KEY UPDATE OF t SKIP LOCKED) \
+         UPDATE {table} AS t SET {column} = {new}{zone} FROM held AS h WHERE t.{name} = h.key \
+             AND {end} > clock_timestamp() AND {end} < {new} RETURNING t.{name}::text AS key"
+    );
+    Ok(text.into())
 }
 
 /// When the row `t` is over, read in `zone` where its moment has none of its own.
@@ -295,6 +330,7 @@ mod tests {
             zone: Zone::Utc,
             users: None,
             payload_paths: None,
+            may_touch: false,
             may_end: false,
             adding: super::super::Adding::default(),
             max_connections: 4,

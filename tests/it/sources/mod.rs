@@ -11,6 +11,7 @@ mod moved;
 mod opened;
 mod refused;
 mod told;
+mod touched;
 
 use crate::support::postgres::Postgres;
 use crate::support::stage::{HOST, Stage};
