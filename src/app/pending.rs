@@ -20,35 +20,15 @@ pub(super) fn objection(started: &Config, wanted: &Config) -> Option<&'static st
             "`data_dir` is another folder, with other secrets and certificates; nothing was applied: restart the gateway, or \
              put the old one back",
         )
-    } else if names_unknown_source(started, wanted) {
-        Some(
-            "a route accepts sessions of a [[source]] that the running gateway does not have yet, and could let nobody in; \
-             nothing was applied: restart it",
-        )
     } else {
         None
     }
-}
-
-fn names_unknown_source(started: &Config, wanted: &Config) -> bool {
-    let has_moved = |config: &Config, name: &String| {
-        let mut sources = config.session.sources.iter();
-        sources.find(|source| source.name == *name).map(|source| source.moved)
-    };
-    // Whose sessions were copied when this process started has no table here that could be asked again.
-    let known = |name: &String| match has_moved(started, name) {
-        Some(moved) => !moved || has_moved(wanted, name) == Some(true),
-        None => false,
-    };
-    let mut accepted = wanted.proxy.routes.iter().flat_map(|route| &route.sessions.sources);
-    !accepted.all(known)
 }
 
 /// Keys whose change waits for a restart, besides those of listeners.
 pub(super) fn keys(started: &Config, wanted: &Config) -> Vec<String> {
     let (old, new) = (&started.store, &wanted.store);
     let changed = [
-        ("source", started.session.sources != wanted.session.sources),
         ("workers", started.net.workers != wanted.net.workers),
         (
             "limits.connections",

@@ -88,24 +88,32 @@ fn bounds(settings: &SourceSettings, all: &Settings) -> CacheSettings {
     }
 }
 
+/// The sources of one configuration.
+pub(super) type Sources = Arc<[Arc<Legacy>]>;
+
+/// Those of `settings`: of `known` where nothing is changed, with all that they remember; else anew. `native` is the cache of
+/// our own sessions.
+pub(super) fn sources(settings: &Settings, known: &[Arc<Legacy>], native: &Arc<Cache>) -> Sources {
+    let source = |wanted: &SourceSettings| {
+        let same = known.iter().find(|known| known.settings == *wanted);
+        same.map_or_else(|| Arc::new(Legacy::new(wanted, settings, native)), Arc::clone)
+    };
+    let read = settings.sources.iter().filter(|source| !source.moved);
+    read.map(source).collect()
+}
+
+pub(super) fn caches(sources: &[Arc<Legacy>]) -> Vec<Arc<Cache>> {
+    let caches = sources.iter().filter_map(|source| source.cache());
+    caches.map(Arc::clone).collect()
+}
+
 impl Legacy {
     /// `native` is the cache of our own sessions, which is told of ends.
-    pub(super) fn new(settings: &SourceSettings, all: &Settings, native: &Arc<Cache>) -> Self {
+    fn new(settings: &SourceSettings, all: &Settings, native: &Arc<Cache>) -> Self {
         let clock = native.time.clock().clone();
         let lookups = Lookups::new(settings.clone(), clock.clone()).ok();
         let knowing = |lookups: Lookups| lookups.counting(&native.metrics).knowing(Arc::clone(&native.store));
         let lookups = lookups.map(|lookups| Arc::new(knowing(lookups)));
-        if let Some(lookups) = lookups.clone().filter(|_| settings.table.adding.table) {
-            native.control.spawn(async move {
-                if let Err(error) = lookups.table().make_ready().await {
-                    tracing::warn!(
-                        source.name = lookups.settings().name,
-                        error = &error as &dyn std::error::Error,
-                        "the table of an application's sessions is not there yet"
-                    );
-                }
-            });
-        }
         let cache = lookups.map(|lookups| {
             let rules = Rules {
                 longest_grace: Sessions::LONGEST_GRACE,
@@ -158,6 +166,29 @@ impl Legacy {
         }
     }
 
+    /// Makes its table where an operator allows it and there is none; once its settings are in effect.
+    pub(super) async fn make_ready(&self) {
+        let lookups = self.cache.as_ref().map(|(_, lookups)| lookups);
+        let Some(lookups) = lookups.filter(|_| self.settings.table.adding.table) else {
+            return;
+        };
+        if let Err(error) = lookups.table().make_ready().await {
+            tracing::warn!(
+                source.name = self.settings.name,
+                error = &error as &dyn std::error::Error,
+                "the table of an application's sessions is not there yet"
+            );
+        }
+    }
+
+    /// Goes by `all` from here on, as far as it is not its own settings that count.
+    pub(super) fn adopt(&self, all: &Settings, longest_grace: Duration) {
+        if let Some(cache) = self.cache() {
+            cache.adopt(&bounds(&self.settings, all), longest_grace);
+            cache.adopt_beat_keys(feed::keys_of_source(&all.secrets, &self.settings.name));
+        }
+    }
+
     /// The live session that these cookies name, as far as can be said; `None` where they name none.
     async fn find(&self, cookies: &[(&[u8], &[u8])], grace: Duration) -> Option<Answer> {
         let Some((cache, lookups)) = &self.cache else {
@@ -199,7 +230,8 @@ impl SourceSettings {
 
 impl Sessions {
     pub(super) fn source(&self, name: &str) -> Option<&Legacy> {
-        self.sources.iter().find(|source| source.settings.name == name)
+        let named = |source: &&Arc<Legacy>| source.settings.name == name;
+        self.sources.iter().find(named).map(Arc::as_ref)
     }
 
     /// Has what is remembered of a source's rows asked for anew, and closes the open streams of those that are gone. To be

@@ -92,7 +92,7 @@ use cache::Cache;
 use cache::Rules;
 use choice::Conflicts;
 use device::Namings;
-use legacy::Legacy;
+use legacy::Sources;
 use moved::Moved;
 use secrecy::SecretSlice;
 use secrecy::SecretString;
@@ -101,6 +101,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use token::Tokens;
+use tokio::sync::watch::Sender;
 
 /// How sessions live.
 #[derive(Clone, Debug)]
@@ -238,7 +239,9 @@ pub struct Sessions {
     cache: Arc<Cache>,
     conflicts: Arc<Conflicts>,
     namings: Arc<Namings>,
-    sources: Arc<[Legacy]>,
+    sources: Sources,
+    /// Those that are attended to: of the settings in effect.
+    attended: Arc<Sender<Sources>>,
     moved: Moved,
 }
 
@@ -278,23 +281,22 @@ impl Sessions {
             beat_keys: feed::keys(&settings.secrets),
         };
         let cache = Arc::new(Cache::new(store, &settings.cache, rules, clock, control, metrics));
-        let legacy = |source| Legacy::new(source, &settings, &cache);
-        let sources = settings.sources.iter().filter(|source| !source.moved);
-        let sources: Arc<[Legacy]> = sources.map(legacy).collect();
-        cache.accompany(sources.iter().filter_map(Legacy::cache));
+        let sources = legacy::sources(&settings, &[], &cache);
+        cache.accompany(legacy::caches(&sources).iter());
         Arc::new(Self {
             tokens: Tokens::new(&settings.secrets, &settings.cookie.token_prefix),
             cache,
             conflicts: Arc::default(),
             namings: Arc::default(),
+            attended: Arc::new(Sender::new(Arc::clone(&sources))),
             sources,
             moved: Moved::new(&settings),
             settings,
         })
     }
 
-    /// The same sessions by other settings: store, cache, open streams and what waits to be written are one. Nothing of
-    /// this process changes before [`Sessions::take_over`].
+    /// The same sessions by other settings: store, cache, open streams and what waits to be written are one, and so are
+    /// those of every source whose settings are the same. Nothing of this process changes before [`Sessions::take_over`].
     #[must_use]
     pub fn successor(&self, settings: Settings) -> Arc<Self> {
         Arc::new(Self {
@@ -302,7 +304,8 @@ impl Sessions {
             cache: Arc::clone(&self.cache),
             conflicts: Arc::clone(&self.conflicts),
             namings: Arc::clone(&self.namings),
-            sources: Arc::clone(&self.sources),
+            sources: legacy::sources(&settings, &self.sources, &self.cache),
+            attended: Arc::clone(&self.attended),
             moved: Moved::new(&settings),
             settings,
         })
@@ -314,6 +317,16 @@ impl Sessions {
         self.cache.adopt(&self.settings.cache, longest_grace);
         self.cache.activity.adopt(&self.settings);
         self.cache.adopt_beat_keys(feed::keys(&self.settings.secrets));
+        for source in self.sources.iter() {
+            source.adopt(&self.settings, longest_grace);
+        }
+        // Those that are gone, too, for as long as somebody has a stream that began with them.
+        let mut companions = self.cache.companions();
+        let caches = legacy::caches(&self.sources);
+        companions.retain(|known| !caches.iter().any(|cache| Arc::ptr_eq(cache, known)));
+        companions.extend(caches);
+        self.cache.accompany(companions.iter());
+        self.attended.send_replace(Arc::clone(&self.sources));
     }
 
     /// The cookie's rules.

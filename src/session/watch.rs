@@ -3,11 +3,16 @@ use super::activity;
 use super::attend::attend;
 use super::cache::Cache;
 use super::feed;
+use super::legacy::Legacy;
+use super::legacy::Sources;
 use crate::model::Timestamp;
 use crate::store::StoreError;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +28,8 @@ const CLOCK: Duration = Duration::from_secs(30);
 const CLOCK_AGAIN: Duration = Duration::from_secs(1);
 /// A jump of the wall clock that is worth a new reading.
 const JUMP: Duration = Duration::from_secs(1);
+/// How often it is looked whether anybody is left of a source that is gone.
+const LEFT: Duration = Duration::from_secs(1);
 /// How often sessions are counted.
 const COUNT: Duration = Duration::from_secs(15);
 
@@ -31,31 +38,93 @@ impl Sessions {
     /// the database, writes touches every second, counts sessions, attends to open streams. Ends with `stop`. While it
     /// does not run, the short bound holds.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
-        let cache = &self.cache;
+        // Not itself, which holds the sources that it was made with, whatever becomes of them.
+        let (cache, sources) = (Arc::clone(&self.cache), self.attended.subscribe());
+        drop(self);
         let work = async {
             tokio::join!(
-                follow(cache),
-                keep_time(cache),
-                write_touches(cache),
-                count(cache),
-                attend(cache),
-                attend_sources(&self)
+                follow(&cache),
+                keep_time(&cache),
+                write_touches(&cache),
+                count(&cache),
+                attend(&cache),
+                attend_sources(sources)
             )
         };
         stop.run_until_cancelled(work).await;
         cache.distrust();
-        self.sources
-            .iter()
-            .filter_map(|source| source.cache())
-            .for_each(|cache| cache.distrust());
     }
 }
 
-/// Streams of applications' sessions are attended to by source: none waits for another's database.
-async fn attend_sources(sessions: &Sessions) {
-    let caches = sessions.sources.iter().filter_map(|source| source.cache());
-    let each = caches.map(async |cache| tokio::join!(attend(cache), feed::follow(cache), write_touches(cache)));
-    futures_util::future::join_all(each).await;
+/// Each source is attended to by itself: none waits for another's database. Those that come and go with the configuration
+/// begin and end here.
+async fn attend_sources(mut wanted: watch::Receiver<Sources>) {
+    let mut attended: Vec<(Arc<Legacy>, CancellationToken)> = Vec::new();
+    let mut work = FuturesUnordered::new();
+    loop {
+        let sources = Arc::clone(&wanted.borrow_and_update());
+        attended.retain(|(source, gone)| {
+            let stays = sources.iter().any(|wanted| Arc::ptr_eq(wanted, source));
+            if !stays {
+                gone.cancel();
+                // Before another of the same name says otherwise.
+                if let Some(cache) = source.cache() {
+                    cache.told_by.healthy.set(0);
+                }
+            }
+            stays
+        });
+        for source in sources.iter() {
+            if !attended.iter().any(|(known, _)| Arc::ptr_eq(known, source)) {
+                let gone = CancellationToken::new();
+                attended.push((Arc::clone(source), gone.clone()));
+                work.push(attend_source(Arc::clone(source), gone));
+            }
+        }
+        drop(sources);
+        loop {
+            tokio::select! {
+                changed = wanted.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => return work.collect().await,
+                },
+                Some(()) = work.next() => {}
+            }
+        }
+    }
+}
+
+/// Until it is gone from the configuration, and nobody has a stream or a request any more that began with it.
+async fn attend_source(source: Arc<Legacy>, gone: CancellationToken) {
+    let Some(cache) = source.cache() else { return };
+    let _distrusted = Distrusted(cache);
+    let serving = async {
+        gone.run_until_cancelled(async {
+            tokio::join!(source.make_ready(), feed::follow(cache), write_touches(cache))
+        })
+        .await;
+        cache.distrust();
+        cache.streams.doubt_all();
+        let mut ticks = every(LEFT);
+        while Arc::strong_count(&source) > 1 || cache.streams.count() > 0 {
+            ticks.tick().await;
+        }
+        // Logged there.
+        let _ = cache.write_touches().await;
+    };
+    tokio::select! {
+        () = serving => {}
+        () = attend(cache) => {}
+    }
+}
+
+/// Changes count as seen only while somebody follows them.
+struct Distrusted<'a>(&'a Cache);
+
+impl Drop for Distrusted<'_> {
+    fn drop(&mut self) {
+        self.0.distrust();
+    }
 }
 
 fn every(period: Duration) -> tokio::time::Interval {

@@ -5,6 +5,7 @@ mod certificates;
 mod handover;
 mod refused;
 mod service;
+mod sources;
 mod watched;
 
 use crate::support::client::{Client, Response};

@@ -148,29 +148,3 @@ async fn nobody_reloads_without_the_token_and_a_stopping_gateway_reloads_nothing
     site.gateway.signal("TERM");
     eventually("no more reloads", async || site.ask(TOKEN).await.status == 409).await;
 }
-
-#[tokio::test]
-async fn sources_wait_for_a_restart_and_no_route_counts_on_one_before() {
-    const SOURCE: &str = "[[source]]\nname = \"crm\"\npreset = \"express\"\nhosts = [\"app.example.test\"]\n\
-        store_url = \"postgres://reader@127.0.0.1:1/crm\"\nsecrets = [\"0123456789abcdef\"]\nuser = \"/passport/user\"\n";
-    let (site, cookie) = Site::start().await;
-    let accepted = format!("{ROUTE}sessions = [\"native\", \"crm\"]\n{SOURCE}");
-    site.write(&Words {
-        routes: &accepted,
-        ..Words::default()
-    });
-    let output = site.reload();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(
-        errors(&output).contains("nothing was applied: restart it"),
-        "{}",
-        errors(&output)
-    );
-    assert_eq!(site.client().await.get(HOST, "/", &[&cookie]).await.status, 200);
-    let unused = format!("{ROUTE}{SOURCE}");
-    let told = site.applied(&Words {
-        routes: &unused,
-        ..Words::default()
-    });
-    assert!(told.contains("These wait for a restart: source"), "{told}");
-}
