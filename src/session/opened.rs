@@ -60,7 +60,7 @@ impl Sessions {
 
     fn opening(&self, host: &str) -> impl Iterator<Item = &Legacy> {
         let opens = move |source: &&Legacy| source.settings().open.is_some() && source.settings().serves(host);
-        self.sources.iter().filter(opens)
+        self.sources.iter().map(AsRef::as_ref).filter(opens)
     }
 
     async fn enter_one(

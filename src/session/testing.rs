@@ -408,6 +408,7 @@ pub(super) fn source(name: &str, mapping: super::source::Mapping) -> super::sour
             zone: mapping.zone.clone(),
             users: None,
             payload_paths: None,
+            may_touch: false,
             may_end: false,
             adding: crate::store::Adding::default(),
             max_connections: 1,

@@ -346,6 +346,7 @@ async fn a_row_that_has_the_key_already_stays_as_it_is() {
         key: "sid".to_owned(),
         payload: Some("sess".to_owned()),
         payload_paths: None,
+        may_touch: false,
         verify: None,
         columns: Vec::new(),
         expiry: Expiry::At {

@@ -5,7 +5,7 @@ use super::*;
 use crate::streams::{frame, handshake};
 use crate::support::gateway::pause;
 use portcullis::clock::Clock;
-use portcullis::store::{Expiry, LegacySettings, LegacyTable, Prolonging, Unit, Zone};
+use portcullis::store::{Adding, Expiry, LegacySettings, LegacyTable, Prolonging, Unit, Zone};
 use sqlx::Connection;
 use sqlx::Executor;
 use std::time::Instant;
@@ -95,6 +95,7 @@ fn table(url: &str) -> LegacyTable {
         users: None,
         may_touch: true,
         may_end: true,
+        adding: Adding::default(),
         max_connections: 4,
         call_timeout: Duration::from_secs(30),
         prepared_statements: true,
