@@ -41,7 +41,7 @@ async fn a_faulty_change_is_told_once_and_mending_it_is_seen() {
         &site.app,
     ));
     eventually("the mended file", async || is_open(&site).await).await;
-    assert!(site.success().await);
+    eventually("the metric tells", async || site.success().await).await;
     assert_eq!(site.gateway.log().matches("the configuration was refused").count(), 1);
 }
 
