@@ -1,9 +1,9 @@
 //! Sessions that an application keeps in its own tables: from its cookie to its user.
 //!
-//! It writes nothing but rows that sign somebody in, where an operator allowed it, and believes no row longer than its source's short bound. What must always hold: only the
-//! application's own tables say who is signed in; a legacy user never has the name of one of ours, unless an operator
-//! said that they are the same; a row that cannot be read is nobody's, counted and logged once a minute; a table that
-//! cannot be asked is *could not ask*.
+//! It writes nothing but what an operator allowed it: rows that sign somebody in, the end of a row, its deletion. It
+//! believes no row longer than its source's short bound. What must always hold: only the application's own tables say who
+//! is signed in; a legacy user never has the name of one of ours, unless an operator said that they are the same; a row
+//! that cannot be read is nobody's, counted and logged once a minute; a table that cannot be asked is *could not ask*.
 
 mod check;
 mod copying;
@@ -21,6 +21,7 @@ mod preset;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod probe;
 mod steps;
+mod touching;
 mod trial;
 
 pub use check::{SourceReport, check_source};
@@ -29,13 +30,13 @@ pub use desk::{EndError, SourceDesk, TheirSession, TheirSessions};
 pub use facts::principal;
 pub use keys::Secrets;
 pub(super) use lookups::Lookups;
-pub(super) use lookups::apart;
 pub use mapping::{Condition, Mapping, Place, PlaceError, Touching, UsersMapping};
 pub(super) use opening::Misfit;
 pub use opening::OpenCookie;
 pub use payload::{MOST_PAYLOAD, PayloadError, PayloadFormat};
 pub use preset::Preset;
 pub use steps::{Derive, Encoding, Hash, Step};
+pub(super) use touching::apart;
 pub use trial::try_cookie;
 
 use super::Digest;
