@@ -11,6 +11,8 @@ use super::names::OPERATORS;
 use super::names::PREFIXES;
 use super::names::SPELLED_FRAMING;
 use super::names::is_hop_by_hop;
+use super::spelling::TheirCookies;
+use super::spelling::is_called;
 use crate::web::UpgradeHold;
 use crate::web::canonical_name;
 use crate::web::names_match;
@@ -75,6 +77,7 @@ pub struct Firewall {
     /// through by one look.
     lengths: [u64; 256],
     own_cookies: Vec<String>,
+    their_cookies: TheirCookies,
     portal_prefix: String,
 }
 
@@ -106,12 +109,14 @@ fn strike_cookies(headers: &mut HeaderMap, is_meant: impl Fn(&[u8]) -> bool) {
 }
 
 impl Firewall {
-    /// The managed set: everything known, and `configured` names of any route; `own_cookies` never pass.
+    /// The managed set: everything known, and `configured` names of any route; `own_cookies` never pass, and `their_cookies`
+    /// not in a spelling of which nobody knows what an application makes.
     #[must_use]
     pub fn new<'a>(
         configured: impl Iterator<Item = &'a HeaderName>,
         strip_method_overrides: bool,
         own_cookies: Vec<String>,
+        their_cookies: TheirCookies,
         portal_prefix: &str,
     ) -> Self {
         let mut names: Vec<String> = IDENTITY
@@ -140,6 +145,7 @@ impl Firewall {
             prefixes,
             lengths,
             own_cookies,
+            their_cookies,
             portal_prefix: portal_prefix.to_owned(),
         }
     }
@@ -209,20 +215,23 @@ impl Firewall {
         }
     }
 
-    /// Takes our cookies out of all Cookie lines and joins the rest into one (RFC 9113, 8.2.3).
+    /// Takes our cookies out of all Cookie lines, and those of theirs of which nobody knows what the application makes, and
+    /// joins the rest into one (RFC 9113, 8.2.3).
     fn clean_cookies(&self, headers: &mut HeaderMap) {
         let mut lines = headers.get_all(COOKIE).iter();
         let (Some(first), second) = (lines.next(), lines.next()) else {
             return;
         };
-        if second.is_none() && !self.has_own_cookie(first.as_bytes()) {
+        let ambiguous = self.their_cookies.ambiguous(headers);
+        if second.is_none() && ambiguous.is_empty() && !self.has_own_cookie(first.as_bytes()) {
             return;
         }
+        let is_ambiguous = |pair: &[u8]| ambiguous.iter().any(|name| is_called(pair, name.as_bytes()));
         let mut kept = BytesMut::with_capacity(first.len());
         for line in headers.get_all(COOKIE) {
             for pair in line.as_bytes().split(|byte| *byte == b';') {
                 let pair = pair.trim_ascii();
-                if pair.is_empty() || self.is_own_pair(pair) {
+                if pair.is_empty() || self.is_own_pair(pair) || is_ambiguous(pair) {
                     continue;
                 }
                 if !kept.is_empty() {
@@ -363,6 +372,7 @@ fn rebuild_forwarded(headers: &mut HeaderMap, client: &Client) {
 #[cfg(test)]
 mod tests {
     use super::Firewall;
+    use super::TheirCookies;
     use http::{HeaderMap, HeaderName, HeaderValue};
     use proptest::prelude::*;
 
@@ -372,6 +382,7 @@ mod tests {
             configured.iter(),
             true,
             vec!["__Host-portcullis".into(), "__Host-portcullis-form".into()],
+            TheirCookies::new([("connect.sid", false)].into_iter()),
             "/.portcullis",
         )
     }
@@ -443,6 +454,19 @@ mod tests {
             cookies(&["__Host-portcullis-form=x; __Host-portcullis2=y"]),
             Some("__Host-portcullis2=y".into())
         );
+    }
+
+    #[test]
+    fn a_cookie_of_theirs_in_a_spelling_of_its_own_takes_all_of_its_name_along() {
+        assert_eq!(
+            cookies(&["a=1; connect.sid=x; b=j:1"]),
+            Some("a=1; connect.sid=x; b=j:1".into())
+        );
+        assert_eq!(
+            cookies(&["a=1; connect.sid=\"x; connect.sid=s:ended", "connect%2Esid=y; b=2"]),
+            Some("a=1; b=2".into())
+        );
+        assert_eq!(cookies(&["connect.sid=j%3A%22s%3Aended%22"]), None);
     }
 
     #[test]

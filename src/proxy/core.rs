@@ -11,6 +11,7 @@ use super::renewal::Owed;
 use super::route::Route;
 use super::route::Routes;
 use super::settings::Settings;
+use super::spelling::TheirCookies;
 use super::trip::Facts;
 use super::trip::Trip;
 use super::upstream::Upstream;
@@ -120,6 +121,7 @@ impl Shared {
             configured.iter(),
             routes.strip_method_overrides,
             own_cookies,
+            TheirCookies::new(around.sessions.their_cookies()),
             &settings.portal_prefix,
         );
         let refusals = Refusal::REASONS

@@ -29,6 +29,7 @@ mod refusal;
 mod renewal;
 mod route;
 mod settings;
+mod spelling;
 mod trip;
 mod tunnel;
 mod upload;

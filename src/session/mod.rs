@@ -38,6 +38,7 @@ mod record;
 mod reopen;
 mod secret;
 mod source;
+mod spelled;
 mod streams;
 mod stripes;
 mod sweep;

@@ -128,6 +128,11 @@ impl Mapping {
         })
     }
 
+    /// Whether of several cookies with one name none counts here, though one may for the application.
+    pub(in crate::session) fn takes_one_only(&self) -> bool {
+        self.duplicates == Duplicates::Refused
+    }
+
     /// The column that must hold a hash of a part of the cookie.
     #[must_use]
     pub fn verified(&self) -> Option<&str> {

@@ -244,7 +244,9 @@ fn laravel() -> Mapping {
 
 fn rails() -> Mapping {
     Mapping {
+        // Rack reads escapes in values.
         steps: vec![
+            Step::PercentDecode,
             Step::RefuseVersioned,
             Step::HashHex {
                 hash: Hash::Sha256,
@@ -317,7 +319,8 @@ fn spring_session() -> Mapping {
 fn tower_sessions() -> Mapping {
     Mapping {
         duplicates: Duplicates::Refused,
-        steps: Vec::new(),
+        // tower-cookies reads escapes.
+        steps: vec![Step::PercentDecode],
         payload: Some(("data".to_owned(), PayloadFormat::MessagePack)),
         user: Vec::new(),
         comes_back: true,

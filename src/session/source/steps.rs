@@ -481,6 +481,18 @@ mod tests {
             assert_eq!(key(Preset::Rails, refused, ""), None, "{refused}");
         }
         assert!(key(Preset::Rails, "a2::x", "").is_some());
+        // Rack reads escapes, so another spelling is the same session, and ended with it.
+        assert_eq!(
+            key(Preset::Rails, &value.replace('0', "%30"), "").as_deref(),
+            Some(stored)
+        );
+        assert_eq!(key(Preset::Rails, "%32::x", ""), None);
+    }
+
+    #[test]
+    fn tower_sessions_ids_are_read_with_their_escapes() {
+        let escaped = key(Preset::TowerSessions, "%45A8ODQwLCgkIBwYFBAMCAQ", "");
+        assert_eq!(escaped.as_deref(), Some("EA8ODQwLCgkIBwYFBAMCAQ"));
     }
 
     #[test]

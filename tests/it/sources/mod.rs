@@ -10,6 +10,7 @@ mod known;
 mod moved;
 mod opened;
 mod refused;
+mod spelled;
 mod told;
 mod touched;
 
