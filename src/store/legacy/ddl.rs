@@ -120,6 +120,8 @@ impl Teller {
              SET LOCAL search_path = pg_catalog, pg_temp;\n\
              -- Better not done at once than in the way of the application.\n\
              SET LOCAL lock_timeout = '5s';\n\
+             -- That there is nothing to replace yet is no news.\n\
+             SET LOCAL client_min_messages = warning;\n\
              CREATE OR REPLACE FUNCTION {function}() RETURNS trigger\n    \
              LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp\nAS {tag}{body}{tag};\n\
              REVOKE ALL ON FUNCTION {function}() FROM PUBLIC;\n",
