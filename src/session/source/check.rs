@@ -1,14 +1,14 @@
 //! Whether a source can be read as it was configured: the table, and what its rows say.
 
-use super::PayloadError;
+use super::Lookups;
 use super::SourceSettings;
-use super::facts;
-use super::facts::Row;
+use super::lookups::Nobody;
 use crate::clock::Clock;
 use crate::store::DdlError;
 use crate::store::Expiry;
 use crate::store::Finding;
 use crate::store::LegacyFeed;
+use crate::store::LegacyRow;
 use crate::store::LegacyTable;
 use crate::store::Sample;
 use crate::store::Severity;
@@ -64,7 +64,7 @@ async fn look(settings: &SourceSettings, clock: Clock) -> Result<Vec<Finding>, S
         return Ok(findings);
     }
     let samples = table.sample().await?;
-    findings.extend(rows(settings, &samples));
+    findings.extend(rows(settings, &samples, clock.clone()).await?);
     findings.extend(zone(settings, &samples, &table.zone().await?));
     findings.push(trigger(settings, clock).await?);
     Ok(findings)
@@ -97,18 +97,26 @@ async fn trigger(settings: &SourceSettings, clock: Clock) -> Result<Finding, Sto
 }
 
 /// How many live rows can be read, and of how many the user resolves.
-fn rows(settings: &SourceSettings, samples: &[Sample]) -> Vec<Finding> {
+async fn rows(settings: &SourceSettings, samples: &[Sample], clock: Clock) -> Result<Vec<Finding>, StoreError> {
     let live: Vec<&Sample> = samples.iter().filter(|sample| !sample.left.is_zero()).collect();
     if live.is_empty() {
         let text = "there is no live row to look at: sign in to the application, and check once more";
-        return vec![Finding::warning(text)];
+        return Ok(vec![Finding::warning(text)]);
     }
-    let (mut unread, mut resolved) = (None, 0_usize);
+    let lookups = Lookups::new(settings.clone(), clock)?;
+    let (mut unread, mut resolved, mut inactive) = (None, 0_usize, 0_usize);
     for sample in &live {
-        match read(settings, sample) {
-            Ok(Some(_)) => resolved += 1,
-            Ok(None) => {}
-            Err(error) => unread = Some(error),
+        let row = LegacyRow {
+            columns: sample.columns.clone(),
+            payload: sample.payload.clone(),
+            verify: None,
+            left: sample.left,
+        };
+        match lookups.holder_of(row).await? {
+            Ok(_) => resolved += 1,
+            Err(Nobody::Visitor) => {}
+            Err(Nobody::Inactive) => inactive += 1,
+            Err(Nobody::Unreadable(error)) => unread = Some(error),
         }
     }
     let mut findings = Vec::new();
@@ -118,25 +126,26 @@ fn rows(settings: &SourceSettings, samples: &[Sample]) -> Vec<Finding> {
         )));
     }
     let text = format!("{resolved} of {} live rows name a user", live.len());
-    findings.push(match resolved {
-        0 => Finding::fault(format!(
+    findings.push(match (resolved, inactive) {
+        (0, 0) => Finding::fault(format!(
             "{text}: `user`, `require` or `refuse` do not fit, or nobody is signed in. Look at one row and name the place \
              of the user's key"
         )),
-        _ => Finding::fine(text),
+        (_, 0) => Finding::fine(text),
+        (0, _) => Finding::fault(format!("{text}: {}", not_known(settings, inactive))),
+        _ => Finding::fine(format!("{text}; {}", not_known(settings, inactive))),
     });
-    findings
+    Ok(findings)
 }
 
-fn read(settings: &SourceSettings, sample: &Sample) -> Result<Option<String>, PayloadError> {
-    let mapping = &settings.mapping;
-    let payload = settings.payload(sample.payload.as_deref())?;
-    let row = Row {
-        columns: sample.columns.clone(),
-        payload,
-        ..Row::default()
-    };
-    Ok(facts::subject(mapping, &row))
+/// Of users whom the application's table of users does not let in.
+fn not_known(settings: &SourceSettings, count: usize) -> String {
+    let users = settings.table.users.as_ref();
+    let (table, key) = users.map_or(("the users' table", "id"), |users| (&users.table, &users.key));
+    format!(
+        "{count} name one who is not in {table} by {key}, is not active there, or has another password since (`users_key`, \
+         `users_active`)"
+    )
 }
 
 /// Whether the clock that the column shows is that of the zone. Rows whose last write was a whole one say it themselves:

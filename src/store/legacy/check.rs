@@ -95,9 +95,6 @@ const ELSEWHERE: &str = "SELECT n.nspname::text AS schema FROM pg_catalog.pg_cla
 const INDEXES: &str = "SELECT i.indisunique AND i.indpred IS NULL AS alone FROM pg_catalog.pg_index AS i \
     JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
     WHERE i.indrelid = to_regclass($1) AND a.attname = $2 AND i.indnkeyatts = 1 ORDER BY 1 DESC LIMIT 1";
-const MAY_READ: &str = "SELECT has_column_privilege(to_regclass($1)::oid, $2, 'SELECT') AS may";
-const MAY_DELETE: &str = "SELECT has_table_privilege(to_regclass($1)::oid, 'DELETE') AS may";
-const MAY_CHANGE: &str = "SELECT has_column_privilege(to_regclass($1)::oid, $2, 'UPDATE') AS may";
 const IS_ZONE: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_timezone_names WHERE name = $1) AS may";
 
 impl LegacyTable {
@@ -107,6 +104,10 @@ impl LegacyTable {
     /// The database could not be asked.
     pub async fn check(&self) -> Result<Vec<Finding>, StoreError> {
         within(PATIENCE, async {
+            let closed = self.closed_schemas().await?;
+            if !closed.is_empty() {
+                return Ok(closed);
+            }
             let known = columns_of(&self.pool, &self.settings.table).await?;
             if known.is_empty() && self.settings.adding.table {
                 return Ok(vec![self.planned().await?]);
@@ -120,8 +121,7 @@ impl LegacyTable {
                 if theirs.is_empty() {
                     findings.push(self.no_table(&users.table).await?);
                 }
-                let named: Vec<&str> = users.columns.iter().chain([&users.key]).map(String::as_str).collect();
-                findings.extend(missing(&users.table, &named, &theirs));
+                findings.extend(missing(&users.table, &users.named(), &theirs));
             }
             if !findings.is_empty() {
                 return Ok(findings);
@@ -180,7 +180,7 @@ impl LegacyTable {
         .await
     }
 
-    fn named(&self) -> Vec<&str> {
+    pub(super) fn named(&self) -> Vec<&str> {
         let settings = &self.settings;
         let mut named = vec![settings.key.as_str()];
         named.extend(settings.payload.as_deref());
@@ -225,48 +225,6 @@ impl LegacyTable {
         })
     }
 
-    async fn rights(&self) -> Result<Vec<Finding>, StoreError> {
-        let table = quoted_table(&self.settings.table);
-        let mut lacking = Vec::new();
-        for column in self.named() {
-            if !self.asked(MAY_READ, &[&table, column]).await? {
-                lacking.push(sql::quoted(column));
-            }
-        }
-        let mut findings = Vec::new();
-        if lacking.is_empty() {
-            findings.push(Finding::fine("the role may read what is asked for"));
-        } else {
-            lacking.dedup();
-            findings.push(Finding::fault(format!(
-                "the role may not read {list}: GRANT SELECT ({list}) ON {table} TO the role of store_url",
-                list = lacking.join(", ")
-            )));
-        }
-        let column = self.settings.expiry.moment().0;
-        if self.settings.may_touch && !self.asked(MAY_CHANGE, &[&table, column]).await? {
-            let column = sql::quoted(column);
-            findings.push(Finding::fault(format!(
-                "touch = true, and the role may not change {column}: GRANT UPDATE ({column}) ON {table} TO the role of \
-                 store_url"
-            )));
-        }
-        let may_delete = self.asked(MAY_DELETE, &[&table]).await?;
-        if self.settings.adding.rows {
-            findings.extend(self.may_open().await?);
-        }
-        match (self.settings.may_end, may_delete || self.settings.adding.rows) {
-            (true, false) => findings.push(Finding::fault(format!(
-                "end = true, and the role may not delete rows: GRANT DELETE ON {table} TO the role of store_url"
-            ))),
-            (false, true) if !self.settings.adding.rows => findings.push(Finding::warning(
-                "the role may delete rows, which nothing here needs: a role that may only read is safer",
-            )),
-            _ => {}
-        }
-        Ok(findings)
-    }
-
     async fn zone_is_known(&self) -> Result<Option<Finding>, StoreError> {
         let Zone::Named(zone) = &self.settings.zone else {
             return Ok(None);
@@ -277,22 +235,6 @@ impl LegacyTable {
                 "the database knows no time zone {zone}; write an IANA name such as \"Europe/Berlin\", or \"utc\""
             ))
         }))
-    }
-
-    /// A question that is answered by yes or no; what cannot be said is no.
-    pub(super) async fn asked(&self, question: &'static str, values: &[&str]) -> Result<bool, StoreError> {
-        let query = || {
-            let query = sqlx::query(question).persistent(false);
-            values
-                .iter()
-                .fold(query, |query, value| query.bind((*value).to_owned()))
-        };
-        let rows = work::read::<sqlx::Postgres>(&self.pool, TABLE, query).await?;
-        let answer = rows
-            .first()
-            .map(|row| row.try_get::<Option<bool>, _>("may"))
-            .transpose();
-        Ok(answer.map_err(failed)?.flatten().unwrap_or(false))
     }
 }
 

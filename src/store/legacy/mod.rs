@@ -13,6 +13,7 @@ mod listing;
 mod open;
 mod pages;
 mod plan;
+mod rights;
 mod settings;
 mod sql;
 mod touch;

@@ -4,6 +4,7 @@ use super::Finding;
 use super::LegacyTable;
 use super::TABLE;
 use super::failed;
+use super::rights::MAY_DELETE;
 use super::sql;
 use super::sql::quoted_table;
 use crate::store::StoreError;
@@ -17,7 +18,6 @@ const SCHEMA: &str = "SELECT n.nspname::text AS schema, current_user::text AS ro
     AND c.relname IN ('session_pkey', 'IDX_session_expire')) AS taken \
     FROM pg_catalog.pg_namespace AS n WHERE n.nspname = COALESCE($1, current_schema())";
 const MAY_INSERT: &str = "SELECT has_column_privilege(to_regclass($1)::oid, $2, 'INSERT') AS may";
-const MAY_DELETE: &str = "SELECT has_table_privilege(to_regclass($1)::oid, 'DELETE') AS may";
 /// Columns that a row must have and that nobody here fills in.
 const DEMANDED: &str = "SELECT a.attname::text AS name FROM pg_catalog.pg_attribute AS a \
     WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped AND a.attnotnull AND NOT a.atthasdef \
@@ -81,13 +81,12 @@ impl LegacyTable {
         if !self.asked(MAY_DELETE, &[&table]).await? {
             rights.push("DELETE".to_owned());
         }
-        let mut findings = Vec::new();
+        let (mut findings, role) = (Vec::new(), self.role().await?);
         findings.push(if rights.is_empty() {
             Finding::fine("the role may add rows, and delete them at a log-out")
         } else {
             Finding::fault(format!(
-                "open = true, and the role may not add rows or delete them at a log-out: GRANT {} ON {table} TO the role of \
-                 store_url",
+                "open = true, and the role may not add rows or delete them at a log-out: GRANT {} ON {table} TO {role}",
                 rights.join(", ")
             ))
         });

@@ -99,3 +99,58 @@ fn a_cookie_in_hand_is_told_whose_it_is_or_what_stands_against_it() {
         );
     }
 }
+
+/// Each lack names a statement, and who runs what is named can read in the end.
+#[test]
+fn a_right_that_is_missing_is_told_as_the_statement_that_grants_it() {
+    let server = Postgres::shared();
+    let url = server.database();
+    let role = format!("reader_{}", url.rsplit('/').next().expect("a name"));
+    server.sql(
+        &url,
+        &format!(
+            "CREATE ROLE {role} LOGIN; CREATE SCHEMA app; CREATE TABLE app.users (id text PRIMARY KEY, email text); \
+             CREATE TABLE app.sessions (id text PRIMARY KEY, user_id text, expires_at timestamptz NOT NULL); \
+             INSERT INTO app.sessions VALUES ('sid0', '42', now() + interval '1 hour')"
+        ),
+    );
+    let (scheme, rest) = url.split_once("://").expect("a URL");
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    let source = format!(
+        "[[source]]\nname = \"crm\"\npreset = \"plain-table\"\nhosts = [\"app.example.test\"]\n\
+         store_url = \"{scheme}://{role}@{host}\"\ntable = \"app.sessions\"\nusers_table = \"app.users\"\n\
+         email = \"user.email\"\nend = true\n"
+    );
+    let mut granted = Vec::new();
+    let said = loop {
+        let (works, said) = check(&source, None);
+        let lacks: Vec<&str> = said
+            .lines()
+            .filter_map(|line| Some(&line[line.find("GRANT")?..]))
+            .collect();
+        if lacks.is_empty() {
+            break said;
+        }
+        assert!(!works && granted.len() < 10, "{said}");
+        for statement in lacks {
+            server.sql(&url, statement);
+            granted.push(statement.to_owned());
+        }
+    };
+    assert_eq!(
+        granted,
+        [
+            format!("GRANT USAGE ON SCHEMA \"app\" TO {role}"),
+            format!("GRANT SELECT (\"id\", \"user_id\", \"expires_at\") ON \"app\".\"sessions\" TO {role}"),
+            format!("GRANT SELECT (\"email\", \"id\") ON \"app\".\"users\" TO {role}"),
+            format!("GRANT DELETE ON \"app\".\"sessions\" TO {role}"),
+        ]
+    );
+    assert!(
+        said.contains("FAULT   0 of 1 live rows name a user: 1 name one who is not in app.users by id"),
+        "{said}"
+    );
+    server.sql(&url, "INSERT INTO app.users VALUES ('42', 'ada@example.test')");
+    let (works, said) = check(&source, None);
+    assert!(works && said.contains("1 of 1 live rows name a user"), "{said}");
+}
