@@ -24,7 +24,11 @@ const config = {
   trustHost: true,
   secret: settings.secret,
   adapter: PostgresAdapter(pool),
-  session: { strategy: "database", ...(settings.lives && { maxAge: settings.lives / 1000, updateAge: 3600 }) },
+  session: {
+    strategy: "database",
+    ...(settings.lives && { maxAge: settings.lives / 1000, updateAge: 3600 }),
+    ...(settings.busy && { updateAge: 0 }),
+  },
   callbacks: { session: ({ session, user }) => ({ expires: session.expires, user: { id: user.id } }) },
   providers: [{
     id: "mail", type: "email", name: "Mail", from: "app@example.com", maxAge: 600,
@@ -65,6 +69,15 @@ app.post(["/logout", "/bye"], async (request, response) => {
   const cookies = cookiesOf(request);
   const { csrfToken } = await (await ask(cookies, at("csrf"))).json();
   const answer = await ask(cookies, at("signout"), { csrfToken });
+  for (const line of answer.headers.getSetCookie()) response.append("Set-Cookie", line);
+  response.sendStatus(204);
+});
+
+// A request that takes its time; the library writes the session anew each time it reads it, and sends its cookie again.
+app.post("/change", async (request, response) => {
+  await ask(request.get("cookie") ?? "", at("session"));
+  await new Promise((resolve) => setTimeout(resolve, Number(request.query.takes)));
+  const answer = await ask(request.get("cookie") ?? "", at("session"));
   for (const line of answer.headers.getSetCookie()) response.append("Set-Cookie", line);
   response.sendStatus(204);
 });

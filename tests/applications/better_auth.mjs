@@ -10,10 +10,11 @@ const auth = betterAuth({
   baseURL: settings.origin,
   secret: settings.secret,
   database: new pg.Pool({ connectionString: settings.database }),
-  emailAndPassword: { enabled: true },
+  emailAndPassword: { enabled: true, autoSignIn: false },
   telemetry: { enabled: false },
   rateLimit: { enabled: false },
   ...(settings.lives && { session: { expiresIn: settings.lives / 1000 } }),
+  ...(settings.busy && { session: { updateAge: 0 } }),
 });
 const { runMigrations } = await getMigrations(auth.options);
 await runMigrations();
@@ -38,6 +39,14 @@ app.post("/login", async (request, response) => {
 
 app.post(["/logout", "/bye"], async (request, response) => {
   await pass(await auth.api.signOut({ headers: fromNodeHeaders(request.headers), asResponse: true }), response);
+});
+
+// A request that takes its time; the library writes the session anew each time it reads it, and sends its cookie again.
+app.post("/change", async (request, response) => {
+  const headers = fromNodeHeaders(request.headers);
+  await auth.api.getSession({ headers, asResponse: true });
+  await new Promise((resolve) => setTimeout(resolve, Number(request.query.takes)));
+  await pass(await auth.api.getSession({ headers, asResponse: true }), response);
 });
 
 app.get("/", async (request, response) => {

@@ -118,3 +118,15 @@ async fn a_session_of_a_table_of_ones_own_that_is_ended_stays_so() {
     let scene = Scene::new(data, app, &format!("{}\n{END}", node::PLAIN));
     ends_while_busy(&scene).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_of_auth_js_that_is_ended_stays_so() {
+    let source = format!("{}\n{END}", node::AUTH_JS);
+    ends_while_busy(&node::busy_scene("authjs.mjs", &source)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_of_better_auth_that_is_ended_stays_so() {
+    let source = format!("{}\n{END}", node::BETTER_AUTH);
+    ends_while_busy(&node::busy_scene("better_auth.mjs", &source)).await;
+}

@@ -10,9 +10,9 @@ users_table = "users"
 email = "user.email"
 logout_paths = ["/bye"]
 "#;
-const BETTER_AUTH: &str =
+pub(super) const BETTER_AUTH: &str =
     "preset = \"better-auth\"\nsecrets = [\"better-auth-secret-0123456789abcdef\"]\nlogout_paths = [\"/bye\"]";
-const AUTH_JS: &str = "preset = \"authjs\"\nlogout_paths = [\"/bye\"]";
+pub(super) const AUTH_JS: &str = "preset = \"authjs\"\nlogout_paths = [\"/bye\"]";
 
 #[tokio::test]
 async fn a_table_of_ones_own_is_read_in_every_zone() {
@@ -32,13 +32,24 @@ async fn a_table_of_ones_own_is_read_in_every_zone() {
 
 /// An application that believes that it is at `origin`, in a database of a zone.
 fn scene(file: &str, source: &str, origin: &str, lives: Option<Duration>) -> Scene {
+    let lives = lives.map(|lives| u64::try_from(lives.as_millis()).expect("a short time"));
+    scene_with(file, source, origin, &json!({ "lives": lives }))
+}
+
+/// The same that writes each session anew whenever it is read.
+pub(super) fn busy_scene(file: &str, source: &str) -> Scene {
+    scene_with(file, source, "https", &json!({ "busy": true }))
+}
+
+fn scene_with(file: &str, source: &str, origin: &str, more: &Value) -> Scene {
     let data = Data::in_zone("Asia/Kolkata");
-    let settings = json!({
+    let mut settings = json!({
         "database": data.url,
         "secret": "better-auth-secret-0123456789abcdef",
         "origin": format!("{origin}://{HOST}"),
-        "lives": lives.map(|lives| u64::try_from(lives.as_millis()).expect("a short time")),
     });
+    let members = settings.as_object_mut().expect("an object");
+    members.extend(more.as_object().expect("an object").clone());
     let app = Program::node(file, &settings);
     Scene::new(data, app, source)
 }
