@@ -4,9 +4,9 @@
 //! cargo bench --bench instances -- [--revocations 1000] [--rate 500] [--seconds 10] [--sessions 100000] [PART...]
 //! ```
 //!
-//! Parts: `revoke`, `streams`, `feed`, `flood`, `misses`, `restart`; all of them when none is named. It starts a Postgres of
-//! its own with the settings that Debian ships (changes are forced to the disk), three gateways and an application; `restart`
-//! starts `deploy/local-cluster` instead and needs `HAProxy`. Everything shares the machine, the load included: on two cores
+//! Parts: `revoke`, `streams`, `feed`, `flood`, `misses`, `told`, `restart`; all of them when none is named. It starts a Postgres of
+//! its own with the settings that Debian ships (changes are forced to the disk), three gateways and an application; `told`
+//! gives them the application's own sessions to read, and `restart` starts `deploy/local-cluster` instead and needs `HAProxy`. Everything shares the machine, the load included: on two cores
 //! the figures are what is left to three gateways there.
 
 #![allow(
@@ -34,6 +34,7 @@ mod streams;
 #[allow(unused_imports, clippy::unwrap_used, reason = "the tests use more of it")]
 #[path = "../../tests/it/support/mod.rs"]
 mod support;
+mod told;
 
 use sqlx::Connection;
 use sqlx::PgConnection;
@@ -43,7 +44,7 @@ use support::postgres::Postgres;
 /// What a part needs.
 struct Bench {
     /// Stopped at the end.
-    _server: Postgres,
+    server: Postgres,
     url: String,
     sessions: u64,
     seconds: u64,
@@ -83,14 +84,14 @@ fn spread(mut took: Vec<Duration>) -> String {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let parts = ["revoke", "streams", "feed", "flood", "misses", "restart"];
+    let parts = ["revoke", "streams", "feed", "flood", "misses", "told", "restart"];
     let named = |part: &str| arguments.iter().any(|argument| argument == part);
     let all = !parts.iter().any(|part| named(part));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let server = Postgres::durable();
     let bench = Bench {
         url: server.database(),
-        _server: server,
+        server,
         sessions: number(&arguments, "--sessions", 100_000),
         seconds: number(&arguments, "--seconds", 10),
         revocations: number(&arguments, "--revocations", 1_000),
@@ -114,6 +115,9 @@ fn main() {
             if all || named("misses") {
                 misses::run(&cluster).await;
             }
+        }
+        if all || named("told") {
+            told::run(&bench).await;
         }
         if all || named("restart") {
             restart::run(&bench).await;

@@ -57,7 +57,7 @@ pub(super) async fn run(bench: &Bench, cluster: &Instances) {
 }
 
 /// Waits for the Close frame, or for the last chunk.
-async fn closed(mut stream: Connection, socket: bool) {
+pub(super) async fn closed(mut stream: Connection, socket: bool) {
     loop {
         let piece = stream.more().await.unwrap_or_default();
         let close = if socket {

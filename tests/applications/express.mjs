@@ -19,6 +19,7 @@ const sessions = settings.behind ? (request, response, next) => next() : session
     ...(settings.table && { tableName: settings.table }),
     ...(settings.schema && { schemaName: settings.schema }),
     ...(settings.ttl && { ttl: settings.ttl }),
+    ...(settings.disable_touch && { disableTouch: true }),
   }),
   secret: settings.secret,
   ...(settings.name && { name: settings.name }),
@@ -67,6 +68,12 @@ app.post("/change", (request, response) => {
     request.session.changed = Math.random();
     response.sendStatus(204);
   }, Number(request.query.takes));
+});
+
+// A stream that stays open until somebody closes it.
+app.get("/events", (request, response) => {
+  response.set("Content-Type", "text/event-stream");
+  response.write("data: 0\n\n");
 });
 
 app.get("/", (request, response) => {

@@ -9,6 +9,7 @@ mod node;
 mod opened;
 mod program;
 mod python;
+mod told;
 
 use crate::support::client::{Client, Response};
 use crate::support::gateway::{Gateway, pause, portcullis};
@@ -72,18 +73,14 @@ impl Data {
 struct Scene {
     gateway: Gateway,
     data: Data,
-    _app: Program,
+    app: Program,
 }
 
 impl Scene {
     /// `source` are the lines of the source behind its name, host and database.
     fn new(data: Data, app: Program, source: &str) -> Self {
         let gateway = Gateway::start(&config(&data, &app, source));
-        Self {
-            gateway,
-            data,
-            _app: app,
-        }
+        Self { gateway, data, app }
     }
 
     fn visitor(&self) -> Visitor<'_> {

@@ -34,11 +34,7 @@ async fn moves_over(zone: &str) {
     for name in ["ada", "bob"] {
         gateway.add_user(name, PASSWORD, &[]);
     }
-    let scene = Scene {
-        gateway,
-        data,
-        _app: app,
-    };
+    let scene = Scene { gateway, data, app };
     let (ada, bob, mut leaves) = count_together(&scene).await;
     assert_eq!(import(&scene.gateway, &["--dry-run"])["copied"], 3);
     assert_eq!(import(&scene.gateway, &[])["copied"], 3);
@@ -48,7 +44,7 @@ async fn moves_over(zone: &str) {
     let cookies: Vec<_> = [&ada, &bob, &late, &leaves]
         .map(|visitor| visitor.cookies.clone())
         .into();
-    let Scene { gateway, data, _app } = scene;
+    let Scene { gateway, data, app: _ } = scene;
     drop(gateway);
 
     // Behind the gateway's log-in it has no sessions any more, and believes the header.
@@ -63,11 +59,7 @@ async fn moves_over(zone: &str) {
         "{report}"
     );
     data.sql("DROP TABLE session");
-    let scene = Scene {
-        gateway,
-        data,
-        _app: app,
-    };
+    let scene = Scene { gateway, data, app };
     let visitor = |at: usize| {
         let mut visitor = scene.visitor();
         visitor.cookies.clone_from(&cookies[at]);

@@ -21,6 +21,7 @@ const COLUMN: Column = Column {
     user: Some("/passport/user"),
     log_in: "/login",
     log_out: "/logout",
+    ends: false,
 };
 
 #[tokio::test]

@@ -22,6 +22,7 @@ const COLUMN: Column = Column {
     user: Some("/userId"),
     log_in: "/login",
     log_out: "/logout",
+    ends: false,
 };
 
 #[tokio::test]

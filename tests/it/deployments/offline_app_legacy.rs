@@ -21,6 +21,7 @@ const COLUMN: Column = Column {
     user: Some("/userId"),
     log_in: "/api/establish-session",
     log_out: "/logout",
+    ends: false,
 };
 
 #[tokio::test]

@@ -22,6 +22,7 @@ const COLUMN: Column = Column {
     user: None,
     log_in: "/api/auth/login",
     log_out: "/api/auth/logout",
+    ends: true,
 };
 /// A page of the front end, on its own site.
 const FETCH: [&str; 4] = [
@@ -92,6 +93,50 @@ async fn a_user_who_is_deleted_is_signed_out() {
     before.place.sql("DELETE FROM public.users WHERE id = '42'");
     assert_eq!(before.rows(), 0, "the rows went with their user");
     browser.until(TARGET, 401).await;
+}
+
+/// Administration lists and ends them, by command and by what its pages call; the API's rows go, and nobody else's.
+#[tokio::test]
+async fn all_sessions_of_a_user_are_listed_and_ended_and_nobody_elses() {
+    let before = Before::new(COLUMN);
+    let gateway = before.place.start();
+    let sql = |sql: &str| before.place.sql(sql);
+    sql("INSERT INTO public.users VALUES ('43', 'eve@example.com', '')");
+    sql("INSERT INTO public.sessions (id, user_id, expires_at) \
+         VALUES ('of_eve', '43', now() AT TIME ZONE 'UTC' + interval '1 hour')");
+    let mut eve = before.place.browser(&gateway).await;
+    eve.cookie = Some("session=of_eve".to_owned());
+    assert_eq!(eve.get(TARGET).await.status, 200);
+    for by_command in [true, false] {
+        let mut ada = [
+            kept::signed_in(&before, &gateway).await,
+            kept::signed_in(&before, &gateway).await,
+        ];
+        for browser in &mut ada {
+            kept::assert_known(&before, browser, "before").await;
+        }
+        let listed = before
+            .place
+            .done(&["session", "list", "--user", "api:42", "--json"], "");
+        let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
+        assert_eq!(listed["items"].as_array().map(Vec::len), Some(2), "{listed}");
+        if by_command {
+            before.place.done(&["session", "end", "--user", "api:42"], "");
+        } else {
+            let token = format!("X-Admin-Token: {ADMIN_TOKEN}");
+            let lines = ["Accept: application/json", token.as_str()];
+            let mut pages = before.place.browser(&gateway).await;
+            let answer = pages
+                .send("DELETE", "/api/admin/sessions?user=api:42", &lines, "")
+                .await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+        assert_eq!(sql("SELECT string_agg(user_id, ' ') FROM public.sessions"), "43");
+        for browser in &mut ada {
+            browser.until(TARGET, 401).await;
+        }
+        assert_eq!(eve.get(TARGET).await.status, 200);
+    }
 }
 
 #[tokio::test]

@@ -39,6 +39,8 @@ pub struct Column {
     pub log_in: &'static str,
     /// Where they sign out.
     pub log_out: &'static str,
+    /// Whether the file has sessions ended here.
+    pub ends: bool,
 }
 
 /// A request to here moves an end, as each one does where sessions are rolling.
@@ -91,7 +93,8 @@ impl Column {
         let table = self.table;
         if self.user.is_none() {
             return format!(
-                "GRANT SELECT (id, user_id, expires_at) ON {table} TO {role}; GRANT SELECT (id, email) ON public.users TO {role}"
+                "GRANT SELECT (id, user_id, expires_at), DELETE ON {table} TO {role}; \
+                 GRANT SELECT (id, email) ON public.users TO {role}"
             );
         }
         let schema = table.split_once('.').map_or(String::new(), |(schema, _)| {

@@ -3,10 +3,10 @@
 
 use super::witness::Witness;
 use crate::support::client::{Client, Response};
-use crate::support::gateway::Gateway;
+use crate::support::gateway::{Gateway, PATIENCE, pause};
 use crate::support::postgres::Postgres;
 use crate::support::stage::{self, HOST};
-use crate::support::upstream::Upstream;
+use crate::support::upstream::{Recorded, Reply, Upstream};
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions};
@@ -15,7 +15,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Instant;
 use tempfile::TempDir;
+use tokio::sync::Notify;
 
 const SECRET: &str = "session-secret-0123456789abcdef0123456789abcdef";
 const OLD_SECRET: &str = "former-secret-0123456789abcdef0123456789abcdef";
@@ -36,6 +38,22 @@ const TOO_COMMON: &str = "qwertyuiop";
 /// Of an application whose sessions are copied: what it signs its cookies with, and the key of a row.
 const MOVED: &str = "keyboard cat";
 const ROW: &str = "key-of-an-applications-row";
+/// Keys of rows of an application whose sessions are ended here, and what else stands in the rows.
+const ENDED: [&str; 10] = [
+    "key-0-of-a-session-that-is-ended",
+    "key-1-of-a-session-that-is-ended",
+    "key-2-of-a-session-that-is-ended",
+    "key-3-of-a-session-that-is-ended",
+    "key-4-of-a-session-that-is-ended",
+    "key-5-of-a-session-that-is-ended",
+    "key-6-of-a-session-that-is-ended",
+    "key-7-of-a-session-that-is-ended",
+    "key-8-of-a-session-that-is-ended",
+    "key-9-of-a-session-that-is-ended",
+];
+/// The key under which the application saves an ended session anew.
+const SUCCESSOR: &str = "key-of-the-successor-of-an-ended-session";
+const IN_A_ROW: &str = "value-in-an-applications-row";
 const IN_A_QUERY: &str = "value-in-a-query";
 const IN_A_HEADER: &str = "value-in-a-header";
 const IN_A_BODY: &str = "value-in-a-body";
@@ -67,6 +85,8 @@ const SECRETS: &[&str] = &[
     IN_A_BODY,
     MOVED,
     ROW,
+    SUCCESSOR,
+    IN_A_ROW,
 ];
 
 const ROUTES: &str = r#"
@@ -96,6 +116,14 @@ host = "app.example.test"
 path = "/staff"
 upstream = "app"
 groups = ["staff"]
+
+[[route]]
+name = "shop"
+host = "app.example.test"
+path = "/shop"
+upstream = "app"
+groups = ["shop:staff"]
+sessions = ["native", "shop"]
 "#;
 
 const MORE: &str = r#"
@@ -158,6 +186,8 @@ struct Run {
     witness: Witness,
     /// What was asked and answered with success, by its method and path.
     asked: BTreeSet<(String, String)>,
+    /// The database of the application whose sessions are ended here.
+    shop: String,
 }
 
 /// An application that people are signed into as well, on a database of its own.
@@ -184,18 +214,19 @@ enum At {
 
 impl Run {
     fn start(store: &str, log: &str, app: &Upstream) -> Self {
+        let shop_database = Postgres::shared().database();
         let top = format!(
             "{store}\n{}\n[session]\nsecrets = [\"{SECRET}\", \"{OLD_SECRET}\"]\n\
              [portal]\nregistration = true\nadmin_token = \"{HEADER_TOKEN}\"\n\
              [throttle]\naccount = \"3/10m\"\naddress = \"1000/10m\"\nbrowser = \"1000/10m\"\n\
              [log]\nlevel = \"trace\"\n{log}\n{MORE}\n{}",
             application(),
-            moved_application()
-        );
+            moved_application(),
+        ) + &shop(&shop_database);
         let admin = format!("[admin]\ntoken = \"{TOKEN}\"\ngroup = \"admins\"\n");
         let config = stage::config(&top, ROUTES, &app.url()).replacen("[admin]\n", &admin, 1);
         let mut witness = Witness::default();
-        for secret in SECRETS {
+        for secret in SECRETS.iter().chain(&ENDED) {
             witness.learn("a password or token of the test", secret);
         }
         // The browser's own address may come back to it, as in `next`.
@@ -207,6 +238,7 @@ impl Run {
             folder,
             witness,
             asked: BTreeSet::new(),
+            shop: shop_database,
         }
     }
 
@@ -290,7 +322,7 @@ impl Run {
         let out = String::from_utf8_lossy(&output.stdout).into_owned();
         let cut = match args {
             ["admin", "login-link", ..] => self.witness.without("a link", &out, "/open?link=", '"'),
-            ["user" | "session", "list", "--json", ..] => {
+            ["user", "list", "--json", ..] | ["session", "list", .., "--json"] => {
                 self.witness.without("a place in a list", &out, "\"next\":\"", '"')
             }
             _ => out.clone(),
@@ -628,6 +660,182 @@ async fn move_over(run: &mut Run) {
     );
 }
 
+/// An application whose sessions are ended here: many of one user, and of two others.
+fn shop(database: &str) -> String {
+    let server = Postgres::shared();
+    server.sql(
+        database,
+        "CREATE TABLE session (sid varchar PRIMARY KEY, sess json NOT NULL, expire timestamp(6) NOT NULL)",
+    );
+    for (number, key) in ENDED.iter().enumerate() {
+        let user = [42, 42, 42, 42, 42, 42, 43, 43, 44, 44][number];
+        server.sql(database, &saved(key, user));
+    }
+    let url = database.replacen('@', &format!(":{DATABASE}@"), 1);
+    format!(
+        "[[source]]\nname = \"shop\"\ncookie = \"shop.sid\"\npreset = \"express\"\nhosts = [\"{HOST}\"]\nstore_url = \"{url}\"\n\
+         zone = \"utc\"\nsecrets = [\"{MOVED}\"]\nuser = \"/passport/user\"\ngroups = \"/roles\"\nend = true\n"
+    )
+}
+
+/// As the library saves a session.
+fn saved(key: &str, user: u32) -> String {
+    format!(
+        "INSERT INTO session VALUES ('{key}', '{{\"passport\":{{\"user\":{user}}},\"roles\":[\"staff\"],\"note\":\"{IN_A_ROW}\"}}', \
+         now() AT TIME ZONE 'UTC' + interval '1 hour') ON CONFLICT (sid) DO UPDATE SET sess = EXCLUDED.sess"
+    )
+}
+
+/// The value of the cookie of a row.
+fn value_of(key: &str) -> String {
+    crate::sources::signed(key)
+        .split_once('=')
+        .expect("a pair")
+        .1
+        .to_owned()
+}
+
+/// What the application answers: a request to `/shop/held` when it is let go, with a session under another key.
+fn answers(gate: &Arc<Notify>) -> impl Fn(&Recorded) -> Reply + Send + Sync + 'static {
+    let gate = Arc::clone(gate);
+    let cookie = format!("Set-Cookie: shop.sid={}; Path=/\r\n", value_of(SUCCESSOR));
+    move |request| match request.target().as_str() {
+        "/shop/held" => Reply::Gated {
+            first: Vec::new(),
+            gate: Arc::clone(&gate),
+            then: format!("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n{cookie}\r\nsaved").into_bytes(),
+        },
+        _ => Reply::text("hello"),
+    }
+}
+
+/// A browser that the shop has signed in.
+fn holder(run: &mut Run, number: usize) -> Jar {
+    let value = value_of(ENDED[number]);
+    run.witness.learn("an application's cookie", &value);
+    let mut jar = Jar::new(At::Portal);
+    jar.cookies.insert("shop.sid".to_owned(), value);
+    jar
+}
+
+/// The public id of the session that a jar holds.
+async fn own_id(run: &mut Run, jar: &mut Jar) -> String {
+    let state = run.get(jar, "/session", "application/json").await;
+    assert_eq!(state.status, 200, "{}", state.text());
+    state.json()["public_id"].as_str().expect("an id").to_owned()
+}
+
+/// Every way to end an application's session, each over sessions of one.
+async fn end_theirs(run: &mut Run, app: &Upstream, gate: &Notify) {
+    run.witness.learn("an application's cookie", &value_of(SUCCESSOR));
+    end_ones_own(run).await;
+    end_as_operator(run).await;
+    end_while_busy(run, app, gate).await;
+    let left = Postgres::shared().sql(&run.shop, "SELECT count(*) FROM session");
+    assert_eq!(left, "0", "every session was ended");
+}
+
+/// Visitors, by their own pages and endpoints.
+async fn end_ones_own(run: &mut Run) {
+    let mut jars = [0, 1, 2, 3, 4, 5].map(|number| holder(run, number));
+    let json = ["Accept: application/json"];
+    let [ada, others @ ..] = &mut jars;
+    assert_eq!(run.send(ada, "GET", "/shop/", &[], "").await.status, 200);
+    for (path, accept) in [
+        ("/me", "application/json"),
+        ("/sessions", "application/json"),
+        ("/sessions", "text/html"),
+        ("/logout", "text/html"),
+        ("/", "text/html"),
+    ] {
+        let answer = run.get(ada, path, accept).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    }
+    let ids = [own_id(run, &mut others[0]).await, own_id(run, &mut others[1]).await];
+    let target = format!("{PREFIX}/sessions/{}", ids[0]);
+    assert_eq!(run.send(ada, "DELETE", &target, &json, "").await.status, 204);
+    let action = format!("{PREFIX}/sessions/{}/end", ids[1]);
+    let page = format!("{PREFIX}/sessions");
+    assert_eq!(run.submit(ada, &page, &action, &[]).await.status, 303);
+    // One that the application does not let go of.
+    let sql = |sql: &str| Postgres::shared().sql(&run.shop, sql);
+    sql(
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'kept'; END$$; \
+         CREATE TRIGGER keep BEFORE DELETE ON session FOR EACH ROW EXECUTE FUNCTION keep()",
+    );
+    let stands = run.post(&mut others[2], "/logout", &json!({})).await;
+    assert_eq!(stands.status, 503, "{}", stands.text());
+    Postgres::shared().sql(&run.shop, "DROP TRIGGER keep ON session");
+    let ended = run.post(ada, "/sessions/end-others", &json!({})).await;
+    assert_eq!(ended.status, 204, "{}", ended.text());
+    assert_eq!(run.post(ada, "/logout", &json!({})).await.status, 204);
+}
+
+/// Operators, by the API and by command.
+async fn end_as_operator(run: &mut Run) {
+    for number in [6, 7, 8, 9] {
+        let mut jar = holder(run, number);
+        assert_eq!(run.send(&mut jar, "GET", "/shop/", &[], "").await.status, 200);
+    }
+    for query in ["source=shop&limit=1", "source=shop", "user=shop:43"] {
+        let listed = run.manage("GET", &format!("/api/sessions?{query}"), None).await;
+        assert_eq!(listed.status, 200, "{}", listed.text());
+    }
+    let listed = run.manage("GET", "/api/sessions?user=shop:43", None).await.json();
+    let id = listed["items"][0]["public_id"].as_str().expect("an id").to_owned();
+    let target = format!("/api/sessions/{id}");
+    assert_eq!(run.manage("GET", &target, None).await.status, 200);
+    assert_eq!(run.manage("DELETE", &target, None).await.status, 204);
+    let ended = run.manage("DELETE", "/api/sessions?user=shop:43", None).await;
+    assert_eq!(ended.json()["ended"], 1, "{}", ended.text());
+    run.command(&["session", "list", "--source", "shop"], "");
+    run.command(&["session", "list", "--source", "shop", "--limit", "1", "--json"], "");
+    let listed = run.command(&["session", "list", "--user", "shop:44", "--json"], "");
+    let listed: Value = serde_json::from_str(&listed).expect("JSON");
+    let id = listed["items"][0]["public_id"].as_str().expect("an id");
+    run.command(&["session", "show", id], "");
+    run.command(&["session", "show", id, "--json"], "");
+    let ended = run.command(&["session", "end", id], "");
+    assert!(ended.contains("1 session ended"), "{ended}");
+    let ended = run.command(&["session", "end", "--user", "shop:44", "--json"], "");
+    assert!(ended.contains("public_id") || ended.contains("ended"), "{ended}");
+    run.command(&["source", "check", "shop"], "");
+    run.command(&["source", "ddl", "shop"], "");
+}
+
+/// A request is under way meanwhile, and saves the session under another key.
+async fn end_while_busy(run: &mut Run, app: &Upstream, gate: &Notify) {
+    let key = ENDED[9];
+    Postgres::shared().sql(&run.shop, "DELETE FROM session");
+    let again = format!("again-{key}");
+    run.witness.learn("a row's key", &again);
+    Postgres::shared().sql(&run.shop, &saved(&again, 45));
+    let cookie = value_of(&again);
+    run.witness.learn("an application's cookie", &cookie);
+    app.forget();
+    let mut client = run.connect(At::Portal).await;
+    let head = format!("GET /shop/held HTTP/1.1\r\nHost: {HOST}\r\nCookie: shop.sid={cookie}\r\n\r\n");
+    client.send(head.as_bytes()).await;
+    app.wait_for(1);
+    let ended = run.manage("DELETE", "/api/sessions?user=shop:45", None).await;
+    assert_eq!(ended.json()["ended"], 1, "{}", ended.text());
+    for key in [again.as_str(), SUCCESSOR] {
+        Postgres::shared().sql(&run.shop, &saved(key, 45));
+    }
+    gate.notify_one();
+    let answer = client.response().await;
+    assert_eq!(
+        (answer.text().as_str(), answer.values("set-cookie").len()),
+        ("saved", 0)
+    );
+    run.heard(At::Portal, "GET", "/shop/held", &answer);
+    let since = Instant::now();
+    while Postgres::shared().sql(&run.shop, "SELECT count(*) FROM session") != "0" {
+        assert!(since.elapsed() < PATIENCE, "what came back stands");
+        pause();
+    }
+}
+
 /// What every command says that reads or changes state.
 fn administer(run: &mut Run) {
     run.command(&["user", "add", "zoe", "--password-stdin"], TOO_COMMON);
@@ -769,7 +977,8 @@ async fn dump_of_sqlite(file: &Path) -> Vec<u8> {
 }
 
 async fn scenario(store: &Store, log: &str) {
-    let app = Upstream::hello();
+    let gate = Arc::new(Notify::new());
+    let app = Upstream::start(answers(&gate));
     let mut run = Run::start(&store.config(), log, &app);
     run.command(
         &[
@@ -790,6 +999,7 @@ async fn scenario(store: &Store, log: &str) {
     change(&mut run, &mut ada).await;
     import(&mut run).await;
     move_over(&mut run).await;
+    end_theirs(&mut run, &app, &gate).await;
     manage(&mut run).await;
     open_the_page(&mut run).await;
     let document = run.manage("GET", "/api/openapi.json", None).await.json();
