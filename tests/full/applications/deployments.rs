@@ -11,6 +11,8 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 const HOUR: u64 = 3_600_000;
+/// Whose administration ends sessions of the application.
+const ENDS: &str = "separate-front-end-legacy";
 const OURS: &str = "for tests only, and long enough for a secret";
 
 /// How browsers come.
@@ -133,6 +135,19 @@ impl Running {
     }
 }
 
+/// By command: over in the application, too.
+async fn ends_a_user(running: &Running, gateway: &Gateway, cookie: &mut Option<String>) {
+    let user = format!("{}:1", running.deployment.source);
+    let ended = running.command(&["session", "end", "--user", &user]).output();
+    let ended = ended.expect("the program starts");
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let since = Instant::now();
+    while running.told(gateway, cookie).await != [Value::Null, Value::Null] {
+        assert!(since.elapsed() < BOUND, "{}", gateway.log());
+        pause();
+    }
+}
+
 /// Signed in by the application's own code, known here, through a kill of the gateway, until the application says bye.
 async fn goes_as_the_file_says(deployment: Deployment) {
     let running = Running::new(deployment);
@@ -143,6 +158,11 @@ async fn goes_as_the_file_says(deployment: Deployment) {
         String::from_utf8_lossy(&migrated.stderr)
     );
     let (file, paths) = (running.deployment.file, running.deployment.paths);
+    let ends = file == ENDS;
+    if ends {
+        // As the head of the file says.
+        running.data.let_end();
+    }
     let gateway = running.start();
     let mut cookie = None;
     assert_eq!(
@@ -169,6 +189,12 @@ async fn goes_as_the_file_says(deployment: Deployment) {
     assert!(output.status.success() && !said.contains("FAULT"), "{file}: {said}");
     assert!(said.contains("the cookie is that of"), "{file}: {said}");
 
+    if ends {
+        ends_a_user(&running, &gateway, &mut cookie).await;
+        let answer = running.ask(&gateway, &mut cookie, "POST", paths[0]).await;
+        assert_eq!(answer.status, 204, "{file}: {}", answer.text());
+    }
+    let pair = cookie.clone().expect("a cookie");
     gateway.signal("KILL");
     gateway.ended();
     let gateway = running.start();

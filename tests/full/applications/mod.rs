@@ -10,6 +10,7 @@ mod opened;
 mod program;
 mod python;
 mod told;
+mod touched;
 
 use crate::support::client::{Client, Response};
 use crate::support::gateway::{Gateway, pause, portcullis};
