@@ -110,7 +110,7 @@ fn strike_cookies(headers: &mut HeaderMap, is_meant: impl Fn(&[u8]) -> bool) {
 
 impl Firewall {
     /// The managed set: everything known, and `configured` names of any route; `own_cookies` never pass, and `their_cookies`
-    /// not in a spelling of which nobody knows what an application makes.
+    /// not in a spelling of which nobody knows what the application makes.
     #[must_use]
     pub fn new<'a>(
         configured: impl Iterator<Item = &'a HeaderName>,
@@ -217,12 +217,12 @@ impl Firewall {
 
     /// Takes our cookies out of all Cookie lines, and those of theirs of which nobody knows what the application makes, and
     /// joins the rest into one (RFC 9113, 8.2.3).
-    fn clean_cookies(&self, headers: &mut HeaderMap) {
+    fn clean_cookies(&self, host: &str, headers: &mut HeaderMap) {
         let mut lines = headers.get_all(COOKIE).iter();
         let (Some(first), second) = (lines.next(), lines.next()) else {
             return;
         };
-        let ambiguous = self.their_cookies.ambiguous(headers);
+        let ambiguous = self.their_cookies.ambiguous(host, headers);
         if second.is_none() && ambiguous.is_empty() && !self.has_own_cookie(first.as_bytes()) {
             return;
         }
@@ -324,7 +324,7 @@ pub fn clean(arrived: Arrived, pass: Pass, firewall: &Firewall) -> Cleaned {
         });
     }
     firewall.strike_all(headers);
-    firewall.clean_cookies(headers);
+    firewall.clean_cookies(&client.host, headers);
     rebuild_forwarded(headers, &client);
     if websocket {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -373,6 +373,7 @@ fn rebuild_forwarded(headers: &mut HeaderMap, client: &Client) {
 mod tests {
     use super::Firewall;
     use super::TheirCookies;
+    use crate::session::TheirCookie;
     use http::{HeaderMap, HeaderName, HeaderValue};
     use proptest::prelude::*;
 
@@ -382,7 +383,11 @@ mod tests {
             configured.iter(),
             true,
             vec!["__Host-portcullis".into(), "__Host-portcullis-form".into()],
-            TheirCookies::new([("connect.sid", false)].into_iter()),
+            TheirCookies::new(std::iter::once(TheirCookie {
+                name: "connect.sid".to_owned(),
+                hosts: vec!["app.example".to_owned()],
+                single: false,
+            })),
             "/.portcullis",
         )
     }
@@ -392,7 +397,7 @@ mod tests {
         for line in lines {
             headers.append("cookie", HeaderValue::from_str(line).unwrap());
         }
-        firewall().clean_cookies(&mut headers);
+        firewall().clean_cookies("app.example", &mut headers);
         assert!(headers.get_all("cookie").iter().count() <= 1);
         headers.get("cookie").map(|value| value.to_str().unwrap().to_owned())
     }

@@ -1,38 +1,38 @@
 //! Cookies of applications' sessions in spellings that nobody writes, and that some application's library takes all the
 //! same: a name with escapes, a value in half a pair of quotes. The gateway knows no session by them, so it could not
-//! keep one that was ended here from its application. They do not go there.
+//! keep one that was ended here from its application. They do not go there. Where sessions are not ended here, or the
+//! cookie is not the application's, every spelling passes.
 
+use crate::session::TheirCookie;
 use http::HeaderMap;
 use http::header::COOKIE;
 use percent_encoding::percent_decode;
 
-/// The cookies by which applications know their sessions.
+/// The cookies by which applications know sessions that may be ended here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TheirCookies {
-    /// Their names, and whether one must stand alone: of several, nobody knows which one counts.
-    names: Vec<(String, bool)>,
-}
+pub struct TheirCookies(Vec<TheirCookie>);
 
 impl TheirCookies {
-    pub(super) fn new<'a>(names: impl Iterator<Item = (&'a str, bool)>) -> Self {
-        let mut names: Vec<_> = names.map(|(name, single)| (name.to_owned(), single)).collect();
-        names.sort_unstable();
-        names.dedup();
-        Self { names }
+    pub(super) fn new(cookies: impl Iterator<Item = TheirCookie>) -> Self {
+        Self(cookies.collect())
     }
 
-    /// The names of which a cookie is spelled so that nobody can say what the application makes of it. Nothing is allocated
-    /// where there is none.
-    pub(super) fn ambiguous(&self, headers: &HeaderMap) -> Vec<&str> {
+    /// The names of which a cookie is spelled so that nobody can say what the application of `host` makes of it. Nothing is
+    /// allocated where there is none.
+    pub(super) fn ambiguous(&self, host: &str, headers: &HeaderMap) -> Vec<&str> {
         let pairs = || {
             let lines = headers.get_all(COOKIE).iter();
             lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
         };
-        let ambiguous = self.names.iter().filter(|(name, single)| {
-            let name = name.as_bytes();
-            pairs().any(|pair| is_odd(pair, name)) || *single && are_several(name, pairs())
+        let served = self
+            .0
+            .iter()
+            .filter(|cookie| cookie.hosts.iter().any(|known| known == host));
+        let ambiguous = served.filter(|cookie| {
+            let name = cookie.name.as_bytes();
+            pairs().any(|pair| is_odd(pair, name)) || cookie.single && are_several(name, pairs())
         });
-        ambiguous.map(|(name, _)| name.as_str()).collect()
+        ambiguous.map(|cookie| cookie.name.as_str()).collect()
     }
 }
 
@@ -97,13 +97,19 @@ mod tests {
     use http::HeaderValue;
 
     fn ambiguous(lines: &[&[u8]]) -> Vec<String> {
+        let cookie = |(name, single): (&str, bool)| TheirCookie {
+            name: name.to_owned(),
+            hosts: vec!["app.example".to_owned()],
+            single,
+        };
         let names = [("connect.sid", false), ("_session_id", false), ("id", true)];
-        let their = TheirCookies::new(names.into_iter());
+        let their = TheirCookies::new(names.map(cookie).into_iter());
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(COOKIE, HeaderValue::from_bytes(line).unwrap());
         }
-        let found = their.ambiguous(&headers);
+        assert!(their.ambiguous("other.example", &headers).is_empty());
+        let found = their.ambiguous("app.example", &headers);
         found.into_iter().map(str::to_owned).collect()
     }
 

@@ -80,6 +80,7 @@ pub use source::{
     SourceSettings, Step, TheirSession, TheirSessions, Touching, UsersMapping, check_source, copy_sessions, principal,
     try_cookie,
 };
+pub use spelled::TheirCookie;
 pub use sweep::{SweepSettings, Swept, sweep_store};
 
 use crate::clock::Clock;

@@ -1,13 +1,26 @@
 use super::Sessions;
 
+/// A cookie by which an application knows its sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TheirCookie {
+    /// Its name.
+    pub name: String,
+    /// Canonical hosts on which it is the application's.
+    pub hosts: Vec<String>,
+    /// Whether it must stand alone: of several nobody knows which one counts, and one that was ended here could be it.
+    pub single: bool,
+}
+
 impl Sessions {
-    /// The cookies by which applications know their sessions, and of each whether it must stand alone: where there are
-    /// several, nobody knows which one counts, and one that was ended here could be it.
-    pub fn their_cookies(&self) -> impl Iterator<Item = (&str, bool)> {
-        self.sources.iter().flat_map(|source| {
-            let settings = source.settings();
-            let single = settings.table.may_end && settings.mapping.takes_one_only();
-            settings.mapping.cookies.iter().map(move |name| (name.as_str(), single))
+    /// The cookies of those sources whose sessions can be ended here.
+    pub fn their_cookies(&self) -> impl Iterator<Item = TheirCookie> {
+        let settings = self.sources.iter().map(|source| source.settings());
+        settings.filter(|settings| settings.table.may_end).flat_map(|settings| {
+            settings.mapping.cookies.iter().map(|name| TheirCookie {
+                name: name.clone(),
+                hosts: settings.hosts.clone(),
+                single: settings.mapping.takes_one_only(),
+            })
         })
     }
 }

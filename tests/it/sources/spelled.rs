@@ -60,3 +60,14 @@ async fn an_ended_session_reaches_its_application_in_no_spelling_of_its_cookie()
         );
     }
 }
+
+/// Where nothing is ended here, a cookie of an application's is none of our business, however it is spelled.
+#[tokio::test]
+async fn a_source_that_is_only_read_has_its_cookies_passed_on_in_every_spelling() {
+    let scene = Scene::new().await;
+    scene.row("sid0", ADA);
+    for cookie in ["connect.sid=j%3A%22x%22; a=1", "connect%2Esid=x", "connect.sid=\"x"] {
+        assert_eq!(scene.told("/", cookie).await, None);
+        assert_eq!(scene.stage.app.last().values("cookie"), [cookie]);
+    }
+}
