@@ -77,14 +77,15 @@ impl Accounts {
             (edit.email.changes() || edit.name.changes()).then_some(EventKind::UserChanged),
             edit.groups.is_some().then_some(EventKind::GroupsChanged),
             edit.password.is_some().then_some(EventKind::PasswordSet),
-            (!edit.app_users.is_empty()).then_some(EventKind::AppUserChanged),
             state,
         ];
-        kinds
-            .into_iter()
-            .flatten()
-            .map(|kind| self.event(kind, before, actor))
-            .collect()
+        let events = kinds.into_iter().flatten().map(|kind| self.event(kind, before, actor));
+        // One of each application: the log says in which somebody became whom an administrator named.
+        let of_applications = edit.app_users.keys().map(|source| Event {
+            source: Some(source.clone()),
+            ..self.event(EventKind::AppUserChanged, before, actor)
+        });
+        events.chain(of_applications).collect()
     }
 }
 

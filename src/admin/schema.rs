@@ -170,7 +170,14 @@ fn sessions() -> Value {
             "data": or_null(&json!({ "type": "object",
                 "description": "A JSON object of at most 4 KiB, or null to take it away." })),
         })),
-        "Ended": object(&json!({ "ended": count() })),
+        "Ended": input(&["ended"], &json!({
+            "ended": count(),
+            "sources": { "type": "array", "items": object(&json!({
+                "source": text(),
+                "state": { "type": "string", "enum": ["ended", "not_allowed"] },
+                "ended": count(),
+            })) },
+        })),
     })
 }
 
@@ -187,6 +194,7 @@ fn log() -> Value {
             "reason": or_null(&text()),
             "device": or_null(&text()),
             "successor": or_null(&reference("Uuid")),
+            "source": or_null(&text()),
         })),
         "EventList": list_of("Event"),
         "Ban": object(&json!({

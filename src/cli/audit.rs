@@ -77,7 +77,7 @@ pub(super) async fn run(options: Options) -> Result<()> {
     if rows.is_empty() {
         return output::line("No entries.");
     }
-    output::table(&["at", "what", "user", "by", "from", "why", "session"], rows)?;
+    output::table(&["at", "what", "user", "by", "from", "why", "session", "source"], rows)?;
     if more {
         output::line("There is more: --limit N, or --since TIME for all since then.")?;
     }
@@ -119,6 +119,7 @@ fn row(event: &RecordedEvent) -> Vec<String> {
         or_dash(event.address.map(|address| address.to_string())),
         or_dash(event.reason.clone()),
         or_dash(event.session.map(|session| session.to_string())),
+        or_dash(event.source.clone()),
     ]
 }
 

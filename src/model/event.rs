@@ -119,6 +119,8 @@ pub struct Event {
     pub device: Option<String>,
     /// Which session took the place of the one that ended.
     pub successor: Option<PublicId>,
+    /// Which application's sessions or users it is about, by the name of its source; none of the gateway's own.
+    pub source: Option<String>,
 }
 
 impl Event {
@@ -136,6 +138,7 @@ impl Event {
             reason: None,
             device: None,
             successor: None,
+            source: None,
         }
     }
 }

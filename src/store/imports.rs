@@ -2,6 +2,7 @@ use super::Call;
 use super::StoreError;
 use super::records::Ended;
 use super::records::NewUser;
+use crate::model::Digest;
 use crate::model::Event;
 use crate::model::Session;
 use crate::model::Timestamp;
@@ -12,7 +13,8 @@ use crate::model::Username;
 /// Copies of sessions that applications kept. A part of [`super::Store`]; the same rules hold.
 pub trait Imports: Send + Sync {
     /// Copies sessions, each with its audit event, and tells in their order what became of each; one transaction. What was
-    /// copied before is never copied again. With `dry_run` nothing is written.
+    /// copied before is never copied again, nor what is being ended by [`super::Tombstones::bury`] meanwhile. With `dry_run`
+    /// nothing is written.
     fn import_sessions<'a>(&'a self, _batch: &'a ImportBatch) -> Call<'a, Vec<Imported>> {
         unasked()
     }
@@ -54,8 +56,8 @@ pub struct ImportBatch {
     pub source: String,
     /// When the run began whose batch it is.
     pub seen_at: Timestamp,
-    /// The copies, each digest once, with the names of their users.
-    pub sessions: Vec<(Session, Username)>,
+    /// The copies, each digest once.
+    pub sessions: Vec<ImportedSession>,
     /// Whether the application's table still decides: an end that moved there moves here, and a copy whose row has another
     /// user by now ends.
     pub follows_table: bool,
@@ -65,6 +67,17 @@ pub struct ImportBatch {
     pub event: Event,
     /// What it is told of each copy that ends, likewise.
     pub ended: Event,
+}
+
+/// A session to be copied.
+#[derive(Clone, Debug)]
+pub struct ImportedSession {
+    /// The copy.
+    pub session: Session,
+    /// What its user is called.
+    pub username: Username,
+    /// By what [`super::Tombstone`] knows the row that it is a copy of.
+    pub of_row: Digest,
 }
 
 impl ImportBatch {
@@ -81,7 +94,7 @@ impl ImportBatch {
     /// In the order in which rows are locked everywhere.
     pub(super) fn in_order(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.sessions.len()).collect();
-        order.sort_by_key(|at| self.sessions[*at].0.digest.0);
+        order.sort_by_key(|at| self.sessions[*at].session.digest.0);
         order
     }
 }

@@ -78,6 +78,12 @@ pub(super) const POSTGRES: &[Migration] = &[
         oldest_compatible: 1,
         sql: include_str!("../../migrations/postgres/0009_imports.sql"),
     },
+    Migration {
+        version: 10,
+        name: "0010_ends_of_copies",
+        oldest_compatible: 1,
+        sql: include_str!("../../migrations/postgres/0010_ends_of_copies.sql"),
+    },
 ];
 
 pub(super) const SQLITE: &[Migration] = &[
@@ -134,6 +140,12 @@ pub(super) const SQLITE: &[Migration] = &[
         name: "0009_imports",
         oldest_compatible: 1,
         sql: include_str!("../../migrations/sqlite/0009_imports.sql"),
+    },
+    Migration {
+        version: 10,
+        name: "0010_ends_of_copies",
+        oldest_compatible: 1,
+        sql: include_str!("../../migrations/sqlite/0010_ends_of_copies.sql"),
     },
 ];
 
@@ -206,6 +218,11 @@ mod tests {
             "0009_imports",
             "6dcb66ef5c877c20a46a3724c13a81e95d757852769831d85ef01e0388370cea",
             "e73c1ff3179b8f4788b1bda6590e630d3d1ce4b658feda352864395bf6d271ee",
+        ),
+        (
+            "0010_ends_of_copies",
+            "ba6a09dc8e5434fb2a070ef4bc4d3c17cffd4e5cfb5d9400266b144bc255b097",
+            "bd02a2e93b54062bd21a4172c9e196a6fe79f414ee3828c29a962b06582161d4",
         ),
     ];
 

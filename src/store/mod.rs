@@ -33,7 +33,7 @@ mod work;
 
 pub use error::StoreError;
 pub use feed::{Beat, BeatKey, Feed, FeedMessage, Heartbeat, Subscription};
-pub use imports::{ImportBatch, Imported, Imports};
+pub use imports::{ImportBatch, Imported, ImportedSession, Imports};
 pub use instances::{Instance, Instances, SeenInstance, Signing};
 pub use legacy::{
     Adding, Columns, Ddl, DdlError, Expiry, Finding, KeyedRow, LegacyFeed, LegacyPages, LegacyRow, LegacySettings,

@@ -125,6 +125,8 @@ pub struct RecordedEvent {
     pub device: Option<String>,
     /// Which session took the place of this one.
     pub successor: Option<PublicId>,
+    /// Which application's sessions or users it is about.
+    pub source: Option<String>,
 }
 
 /// How much there is.

@@ -7,8 +7,8 @@ use crate::model::Timestamp;
 /// Sessions of applications that were ended here, whose rows may come back. A part of [`super::Store`]; the same rules
 /// hold. What was inserted is told to all gateways like the end of a session of ours.
 pub trait Tombstones: Send + Sync {
-    /// Writes down that these were ended, and `event`, in one transaction. Who stands there already stays until the later
-    /// of both moments.
+    /// Writes down that these were ended, and `event`, and ends their copies ([`super::Imports`]), each with an event like it;
+    /// in one transaction. Who stands there already stays until the later of both moments.
     fn bury<'a>(&'a self, _tombstones: &'a [Tombstone], _event: Event) -> Call<'a, ()> {
         unasked()
     }
@@ -26,7 +26,7 @@ pub trait Tombstones: Send + Sync {
 /// A session of an application that was ended here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tombstone {
-    /// By what its row is known.
+    /// By what its row is known; the copies of a row know it by the same.
     pub digest: Digest,
     /// Which application's.
     pub source: String,

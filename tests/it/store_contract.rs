@@ -55,6 +55,7 @@ contract! {
     }
     imports {
         a_session_is_copied_once_and_what_was_ended_is_not_copied_again
+        a_copy_ends_with_the_session_that_it_is_one_of_and_none_is_made_of_it_again
         nobody_gets_a_copy_who_is_disabled_or_gone
         a_copy_follows_its_row_while_the_table_decides_and_not_after
         copies_whose_row_was_not_seen_end_a_few_at_a_time

@@ -15,12 +15,12 @@ use crate::model::PublicId;
 use crate::model::Session;
 use crate::model::Timestamp;
 use crate::model::User;
-use crate::model::Username;
 use crate::session::life::new_public_id;
 use crate::session::moved::LABEL;
 use crate::session::token;
 use crate::store::ImportBatch;
 use crate::store::Imported;
+use crate::store::ImportedSession;
 use crate::store::KeyedRow;
 use crate::store::Store;
 use crate::store::StoreError;
@@ -174,7 +174,7 @@ impl Run<'_> {
         keyed: KeyedRow,
         now: Timestamp,
         report: &mut CopyReport,
-    ) -> Result<Result<(Session, Username), &'static str>, CopyError> {
+    ) -> Result<Result<ImportedSession, &'static str>, CopyError> {
         let KeyedRow { key, is_ambiguous, row } = keyed;
         if row.left.is_zero() {
             return Ok(Err("over"));
@@ -201,8 +201,11 @@ impl Run<'_> {
             Whose::Nobody(reason) => return Ok(Err(reason)),
         };
         let id = new_public_id(now).map_err(|_| CopyError::Randomness)?;
-        let username = user.username.clone();
-        Ok(Ok((session(digest, id, &user, now, left), username)))
+        Ok(Ok(ImportedSession {
+            session: session(digest, id, &user, now, left),
+            username: user.username,
+            of_row: source.row_of(&key),
+        }))
     }
 
     async fn learn(
@@ -224,7 +227,7 @@ impl Run<'_> {
         Ok(whose)
     }
 
-    async fn write(&self, sessions: Vec<(Session, Username)>, report: &mut CopyReport) -> Result<(), CopyError> {
+    async fn write(&self, sessions: Vec<ImportedSession>, report: &mut CopyReport) -> Result<(), CopyError> {
         if sessions.is_empty() {
             return Ok(());
         }
@@ -277,6 +280,7 @@ impl Run<'_> {
     fn event(&self, kind: EventKind, reason: Option<&'static str>) -> Event {
         Event {
             reason,
+            source: Some(self.settings.source.name.clone()),
             ..Event::new(self.began, kind, newcomer::ACTOR)
         }
     }

@@ -15,6 +15,7 @@ use crate::store::columns;
 use crate::store::imports::Before;
 use crate::store::imports::ImportBatch;
 use crate::store::imports::Imported;
+use crate::store::imports::ImportedSession;
 use crate::store::imports::Imports;
 use crate::store::imports::decide;
 use crate::store::records::Ended;
@@ -69,10 +70,13 @@ async fn import(store: &Postgres, batch: &ImportBatch) -> Result<Vec<Imported>, 
 
 async fn import_within(store: &Postgres, work: &mut Begun, batch: &ImportBatch) -> Result<Vec<Imported>, StoreError> {
     let order = batch.in_order();
+    let ended = ended(store, work, batch, &order).await?;
     let before = before(store, work, batch, &order).await?;
-    let mut outcomes = vec![Imported::Kept; batch.sessions.len()];
-    for (at, (session, _)) in batch.sessions.iter().enumerate() {
-        outcomes[at] = decide(batch, session, before.get(&session.digest));
+    let mut outcomes = vec![Imported::EndedBefore; batch.sessions.len()];
+    for (at, ImportedSession { session, of_row, .. }) in batch.sessions.iter().enumerate() {
+        if !ended.contains(of_row) {
+            outcomes[at] = decide(batch, session, before.get(&session.digest));
+        }
     }
     let of = |wanted: Imported, outcomes: &[Imported]| -> Vec<usize> {
         order.iter().copied().filter(|at| outcomes[*at] == wanted).collect()
@@ -83,37 +87,59 @@ async fn import_within(store: &Postgres, work: &mut Begun, batch: &ImportBatch) 
     fresh.extend(replaced);
     let claimed = claim(store, work, batch, &fresh).await?;
     for at in &fresh {
-        if !claimed.contains(&batch.sessions[*at].0.digest) {
+        if !claimed.contains(&batch.sessions[*at].session.digest) {
             outcomes[*at] = Imported::UserGone;
         }
     }
     if batch.dry_run {
         return Ok(outcomes);
     }
-    fresh.retain(|at| claimed.contains(&batch.sessions[*at].0.digest));
+    fresh.retain(|at| claimed.contains(&batch.sessions[*at].session.digest));
     copy(store, work, batch, &fresh).await?;
     postpone(store, work, batch, &of(Imported::Moved, &outcomes)).await?;
     let known: Vec<usize> = order
         .iter()
         .copied()
-        .filter(|at| !fresh.contains(at) && before.contains_key(&batch.sessions[*at].0.digest))
+        .filter(|at| !fresh.contains(at) && before.contains_key(&batch.sessions[*at].session.digest))
         .collect();
     let seen = store
         .query(&store.sql.see_imports)
         .bind(digests(batch, &known))
-        .bind(OffsetDateTime::from(batch.seen_at));
+        .bind(OffsetDateTime::from(batch.seen_at))
+        .bind(rows_of(batch, &known));
     work.rows(TABLE, seen).await?;
     Ok(outcomes)
 }
 
 fn sessions<'a>(batch: &'a ImportBatch, which: &'a [usize]) -> impl Iterator<Item = &'a Session> {
-    which.iter().map(|at| &batch.sessions[*at].0)
+    which.iter().map(|at| &batch.sessions[*at].session)
+}
+
+fn rows_of(batch: &ImportBatch, which: &[usize]) -> Vec<Vec<u8>> {
+    which.iter().map(|at| batch.sessions[*at].of_row.0.to_vec()).collect()
 }
 
 fn digests(batch: &ImportBatch, which: &[usize]) -> Vec<Vec<u8>> {
     sessions(batch, which)
         .map(|session| session.digest.0.to_vec())
         .collect()
+}
+
+/// Rows that were ended here. Nothing is ended until this transaction is over: then its copies are seen, and end as well.
+async fn ended(
+    store: &Postgres,
+    work: &mut Begun,
+    batch: &ImportBatch,
+    order: &[usize],
+) -> Result<HashSet<Digest>, StoreError> {
+    const ENDS: &str = "legacy_ended";
+    if !batch.dry_run {
+        // Before any row is held, so that nobody waits for the other in a circle.
+        work.rows(ENDS, store.query(&store.sql.hold_ends)).await?;
+    }
+    let statement = store.query(&store.sql.find_tombstones).bind(rows_of(batch, order));
+    let found = work.rows(ENDS, statement).await?;
+    found.iter().map(rows::digest).collect::<Result<_, _>>().map_err(failed)
 }
 
 /// What is known of the keys; held until the end, so that two runs do not decide of one key at once.
@@ -155,7 +181,8 @@ async fn claim(
         .bind(digests(batch, which))
         .bind(users)
         .bind(OffsetDateTime::from(batch.seen_at))
-        .bind(batch.source.as_str());
+        .bind(batch.source.as_str())
+        .bind(rows_of(batch, which));
     let claimed = work.rows(TABLE, statement).await?;
     claimed
         .iter()
@@ -187,7 +214,10 @@ async fn copy(store: &Postgres, work: &mut Begun, batch: &ImportBatch, which: &[
                 .collect::<Vec<bool>>(),
         );
     work.rows("sessions", copied).await?;
-    let names: Vec<String> = which.iter().map(|at| batch.sessions[*at].1.to_string()).collect();
+    let names: Vec<String> = which
+        .iter()
+        .map(|at| batch.sessions[*at].username.to_string())
+        .collect();
     let told = store
         .query(&store.sql.insert_import_events)
         .bind(OffsetDateTime::from(batch.event.at))
@@ -196,7 +226,8 @@ async fn copy(store: &Postgres, work: &mut Begun, batch: &ImportBatch, which: &[
         .bind(batch.event.reason)
         .bind(ids(|session| session.user.0))
         .bind(names)
-        .bind(ids(|session| session.public_id.0));
+        .bind(ids(|session| session.public_id.0))
+        .bind(batch.event.source.as_deref());
     work.rows("audit_events", told).await.map(drop)
 }
 

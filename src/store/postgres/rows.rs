@@ -109,6 +109,7 @@ pub(super) fn event(row: &PgRow) -> Result<RecordedEvent, sqlx::Error> {
         reason: row.try_get("reason")?,
         device: row.try_get("device")?,
         successor: row.try_get::<Option<Uuid>, _>("successor_id")?.map(PublicId),
+        source: row.try_get("source")?,
     })
 }
 

@@ -6,7 +6,8 @@ const SESSION: &str = "s.digest, s.public_id, s.user_id, s.created_at, s.authent
 const USER: &str = "u.id, u.username, u.email, u.email_verified, u.name, u.groups, u.state, \
     u.created_at AS user_created_at, \
     (SELECT json_object_agg(a.source, a.value) FROM {schema}.app_users a WHERE a.user_id = u.id) AS app_users";
-const EVENT: &str = "e.at, e.kind, e.actor, e.user_id, e.username, e.session_id, host(e.address) AS address, e.reason, e.device, e.successor_id";
+const EVENT: &str = "e.at, e.kind, e.actor, e.user_id, e.username, e.session_id, host(e.address) AS address, e.reason, e.device, e.successor_id, \
+    e.source";
 
 statements! {
     find_session: "SELECT {session}, {user} FROM {schema}.sessions s JOIN {schema}.users u ON u.id = s.user_id
@@ -103,7 +104,7 @@ statements! {
         ON CONFLICT DO NOTHING";
     delete_user: "DELETE FROM {schema}.users WHERE id = $1";
     insert_event: "INSERT INTO {schema}.audit_events (at, kind, actor, user_id, username, session_id, address, reason,
-        device, successor_id) VALUES ($1, $2, $3, $4, $5, $6, $7::text::inet, $8, $9, $10)";
+        device, successor_id, source) VALUES ($1, $2, $3, $4, $5, $6, $7::text::inet, $8, $9, $10, $11)";
     // Only rows that count the attempt come back. A row that would refuse for longer than it ever may was written by a clock
     // that went wrong, and begins anew.
     count_attempt: "INSERT INTO {schema}.throttle_cells AS t (bucket, free_at, clear_at, user_id)
@@ -235,8 +236,9 @@ statements! {
     hold_imported: "SELECT i.digest, s.user_id AS copy_of, s.ends_at FROM {schema}.imported_sessions i
         LEFT JOIN {schema}.sessions s ON s.digest = i.digest WHERE i.digest = ANY($1) ORDER BY i.digest
         FOR UPDATE OF i";
-    claim_imports: "INSERT INTO {schema}.imported_sessions (digest, user_id, seen_at, source)
-        SELECT c.digest, c.user_id, $3, $4 FROM unnest($1::bytea[], $2::uuid[]) AS c (digest, user_id)
+    claim_imports: "INSERT INTO {schema}.imported_sessions (digest, user_id, seen_at, source, of_row)
+        SELECT c.digest, c.user_id, $3, $4, c.of_row
+            FROM unnest($1::bytea[], $2::uuid[], $5::bytea[]) AS c (digest, user_id, of_row)
             JOIN {schema}.users u ON u.id = c.user_id AND u.state = 'active' ORDER BY c.digest
         ON CONFLICT (digest) DO NOTHING RETURNING digest";
     copy_sessions: "INSERT INTO {schema}.sessions (digest, public_id, user_id, created_at, authenticated_at, last_seen_at,
@@ -246,13 +248,20 @@ statements! {
         FROM unnest($1::bytea[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[],
             $7::timestamptz[], $8::timestamptz[], $9::boolean[])
             AS c (digest, public_id, user_id, created_at, authenticated_at, expires_at, ends_at, sweep_at, remembered)";
-    insert_import_events: "INSERT INTO {schema}.audit_events (at, kind, actor, reason, user_id, username, session_id)
-        SELECT $1, $2, $3, $4, c.user_id, c.username, c.session_id
+    insert_import_events: "INSERT INTO {schema}.audit_events (at, kind, actor, reason, source, user_id, username, session_id)
+        SELECT $1, $2, $3, $4, $8, c.user_id, c.username, c.session_id
         FROM unnest($5::uuid[], $6::text[], $7::uuid[]) AS c (user_id, username, session_id)";
     move_imports: "UPDATE {schema}.sessions s SET expires_at = c.ends_at, ends_at = c.ends_at, sweep_at = c.sweep_at
         FROM unnest($1::bytea[], $2::timestamptz[], $3::timestamptz[]) AS c (digest, ends_at, sweep_at)
         WHERE s.digest = c.digest";
-    see_imports: "UPDATE {schema}.imported_sessions SET seen_at = $2 WHERE digest = ANY($1)";
+    see_imports: "UPDATE {schema}.imported_sessions i SET seen_at = $2, of_row = c.of_row
+        FROM unnest($1::bytea[], $3::bytea[]) AS c (digest, of_row) WHERE i.digest = c.digest";
+    // Waits for ends that are being written down, and makes those that come wait.
+    hold_ends: "LOCK TABLE {schema}.legacy_ended IN SHARE MODE";
+    end_copies: "DELETE FROM {schema}.sessions WHERE digest IN
+        (SELECT s.digest FROM {schema}.imported_sessions i JOIN {schema}.sessions s ON s.digest = i.digest
+        WHERE i.of_row = ANY($1) ORDER BY s.digest FOR UPDATE OF s)
+        RETURNING digest, public_id, user_id";
     forget_imports: "DELETE FROM {schema}.imported_sessions WHERE digest = ANY($1)";
     count_imported: "SELECT count(*) AS copies FROM {schema}.imported_sessions i
         JOIN {schema}.sessions s ON s.digest = i.digest WHERE i.source = $1";

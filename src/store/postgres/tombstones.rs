@@ -1,6 +1,7 @@
 use super::Begun;
 use super::Postgres;
 use super::events;
+use super::rows;
 use crate::model::Digest;
 use crate::model::Event;
 use crate::model::Timestamp;
@@ -21,6 +22,7 @@ impl Tombstones for Postgres {
             let mut work = self.begin(TABLE).await?;
             let outcome = async {
                 insert(self, &mut work, tombstones).await?;
+                end_copies(self, &mut work, tombstones, &event).await?;
                 events::write(self, &mut work, &event).await
             }
             .await;
@@ -58,6 +60,24 @@ async fn insert(store: &Postgres, work: &mut Begun, tombstones: &[Tombstone]) ->
         .bind(moments(|one| one.ended_at))
         .bind(moments(|one| one.until));
     work.rows(TABLE, statement).await.map(drop)
+}
+
+/// Behind the insert, which waits for a run of the import that is at it: then its copies are seen.
+async fn end_copies(
+    store: &Postgres,
+    work: &mut Begun,
+    tombstones: &[Tombstone],
+    event: &Event,
+) -> Result<(), StoreError> {
+    let of_rows: Vec<Vec<u8>> = tombstones.iter().map(|one| one.digest.0.to_vec()).collect();
+    let ended = work
+        .rows("sessions", store.query(&store.sql.end_copies).bind(of_rows))
+        .await?;
+    for row in &ended {
+        let copy = rows::ended(row).map_err(|error| StoreError::on("sessions", error))?;
+        events::write(store, work, &copy.told(event)).await?;
+    }
+    Ok(())
 }
 
 async fn find(store: &Postgres, digests: &[Digest]) -> Result<Vec<Digest>, StoreError> {

@@ -20,7 +20,8 @@ pub(super) async fn write(store: &Sqlite, work: &mut Begun, event: &Event) -> Re
         .bind(event.address.map(|address| address.to_string()))
         .bind(event.reason)
         .bind(event.device.as_deref())
-        .bind(event.successor.map(|session| session.0));
+        .bind(event.successor.map(|session| session.0))
+        .bind(event.source.as_deref());
     work.rows(TABLE, statement).await.map(drop)
 }
 

@@ -6,17 +6,16 @@ use super::sessions;
 use super::users;
 use crate::model::Digest;
 use crate::model::Event;
-use crate::model::Session;
 use crate::model::Timestamp;
 use crate::model::User;
 use crate::model::UserId;
-use crate::model::Username;
 use crate::store::Call;
 use crate::store::StoreError;
 use crate::store::columns;
 use crate::store::imports::Before;
 use crate::store::imports::ImportBatch;
 use crate::store::imports::Imported;
+use crate::store::imports::ImportedSession;
 use crate::store::imports::Imports;
 use crate::store::imports::decide;
 use crate::store::records::Ended;
@@ -24,6 +23,7 @@ use crate::store::records::NewUser;
 use crate::store::records::Which;
 use crate::store::work::within;
 use sqlx::Row;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 const TABLE: &str = "imported_sessions";
@@ -70,7 +70,12 @@ async fn import(store: &Sqlite, batch: &ImportBatch) -> Result<Vec<Imported>, St
 async fn import_within(store: &Sqlite, work: &mut Begun, batch: &ImportBatch) -> Result<Vec<Imported>, StoreError> {
     let mut outcomes = vec![Imported::UserGone; batch.sessions.len()];
     for at in batch.in_order() {
-        let (session, username) = &batch.sessions[at];
+        let one = &batch.sessions[at];
+        let session = &one.session;
+        if was_ended(store, work, one.of_row).await? {
+            outcomes[at] = Imported::EndedBefore;
+            continue;
+        }
         let before = before(store, work, session.digest).await?;
         let outcome = decide(batch, session, before.as_ref());
         outcomes[at] = match outcome {
@@ -78,10 +83,16 @@ async fn import_within(store: &Sqlite, work: &mut Begun, batch: &ImportBatch) ->
             outcome => outcome,
         };
         if !batch.dry_run {
-            carry_out(store, work, batch, (session, username), outcomes[at]).await?;
+            carry_out(store, work, batch, one, outcomes[at]).await?;
         }
     }
     Ok(outcomes)
+}
+
+/// Whether the row was ended here.
+async fn was_ended(store: &Sqlite, work: &mut Begun, row: Digest) -> Result<bool, StoreError> {
+    let statement = Sqlite::query(&store.sql.find_tombstones).bind(Json(vec![hex::encode(row.0)]));
+    Ok(!work.rows("legacy_ended", statement).await?.is_empty())
 }
 
 async fn before(store: &Sqlite, work: &mut Begun, digest: Digest) -> Result<Option<Before>, StoreError> {
@@ -105,9 +116,10 @@ async fn carry_out(
     store: &Sqlite,
     work: &mut Begun,
     batch: &ImportBatch,
-    (session, username): (&Session, &Username),
+    one: &ImportedSession,
     outcome: Imported,
 ) -> Result<(), StoreError> {
+    let session = &one.session;
     match outcome {
         Imported::Replaced => {
             for one in sessions::delete(store, work, &Which::Digest(session.digest)).await? {
@@ -115,9 +127,9 @@ async fn carry_out(
             }
             let forgotten = Sqlite::query(&store.sql.forget_import).bind(session.digest.0.to_vec());
             work.rows(TABLE, forgotten).await?;
-            return copy(store, work, batch, session, username).await;
+            return copy(store, work, batch, one).await;
         }
-        Imported::Copied => return copy(store, work, batch, session, username).await,
+        Imported::Copied => return copy(store, work, batch, one).await,
         Imported::Moved => {
             let end = Sqlite::query(&store.sql.move_import)
                 .bind(session.digest.0.to_vec())
@@ -130,7 +142,8 @@ async fn carry_out(
     }
     let seen = Sqlite::query(&store.sql.see_import)
         .bind(session.digest.0.to_vec())
-        .bind(batch.seen_at.as_micros());
+        .bind(batch.seen_at.as_micros())
+        .bind(one.of_row.0.to_vec());
     work.rows(TABLE, seen).await.map(drop)
 }
 
@@ -138,14 +151,18 @@ async fn copy(
     store: &Sqlite,
     work: &mut Begun,
     batch: &ImportBatch,
-    session: &Session,
-    username: &Username,
+    ImportedSession {
+        session,
+        username,
+        of_row,
+    }: &ImportedSession,
 ) -> Result<(), StoreError> {
     let claim = Sqlite::query(&store.sql.claim_import)
         .bind(session.digest.0.to_vec())
         .bind(session.user.0)
         .bind(batch.seen_at.as_micros())
-        .bind(batch.source.as_str());
+        .bind(batch.source.as_str())
+        .bind(of_row.0.to_vec());
     work.rows(TABLE, claim).await?;
     sessions::insert(store, work, session).await?;
     events::write(store, work, &ImportBatch::event_of(&batch.event, session, username)).await

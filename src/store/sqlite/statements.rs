@@ -5,8 +5,8 @@ const SESSION: &str = "s.digest, s.public_id, s.user_id, s.created_at, s.authent
 const USER: &str = "u.id, u.username, u.email, u.email_verified, u.name, u.groups, u.state, \
     u.created_at AS user_created_at, \
     (SELECT json_group_object(a.source, json(a.value)) FROM app_users a WHERE a.user_id = u.id) AS app_users";
-const EVENT: &str =
-    "e.at, e.kind, e.actor, e.user_id, e.username, e.session_id, e.address, e.reason, e.device, e.successor_id";
+const EVENT: &str = "e.at, e.kind, e.actor, e.user_id, e.username, e.session_id, e.address, e.reason, e.device, e.successor_id, \
+     e.source";
 
 statements! {
     find_session: "SELECT {session}, {user} FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.digest = $1";
@@ -68,7 +68,7 @@ statements! {
     retire_username: "INSERT INTO retired_usernames (username, retired_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
     delete_user: "DELETE FROM users WHERE id = $1";
     insert_event: "INSERT INTO audit_events (at, kind, actor, user_id, username, session_id, address, reason,
-        device, successor_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+        device, successor_id, source) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
     // A row comes back only when it counts the attempt. One that would refuse for longer than it ever may was written by a
     // clock that went wrong, and begins anew.
     count_attempt: "INSERT INTO throttle_cells AS t (bucket, free_at, clear_at, user_id) VALUES ($1, $2, $3, $4)
@@ -164,9 +164,12 @@ statements! {
     forget_instance: "DELETE FROM instances WHERE id = $1";
     find_imported: "SELECT s.user_id AS copy_of, s.ends_at FROM imported_sessions i
         LEFT JOIN sessions s ON s.digest = i.digest WHERE i.digest = $1";
-    claim_import: "INSERT INTO imported_sessions (digest, user_id, seen_at, source) VALUES ($1, $2, $3, $4)";
+    claim_import: "INSERT INTO imported_sessions (digest, user_id, seen_at, source, of_row)
+        VALUES ($1, $2, $3, $4, $5)";
     move_import: "UPDATE sessions SET expires_at = $2, ends_at = $2, sweep_at = $3 WHERE digest = $1";
-    see_import: "UPDATE imported_sessions SET seen_at = $2 WHERE digest = $1";
+    see_import: "UPDATE imported_sessions SET seen_at = $2, of_row = $3 WHERE digest = $1";
+    end_copies: "DELETE FROM sessions WHERE digest IN (SELECT digest FROM imported_sessions WHERE of_row = $1)
+        RETURNING digest, public_id, user_id";
     forget_import: "DELETE FROM imported_sessions WHERE digest = $1";
     count_imported: "SELECT count(*) AS copies FROM imported_sessions i JOIN sessions s ON s.digest = i.digest
         WHERE i.source = $1";

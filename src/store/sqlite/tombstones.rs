@@ -1,5 +1,7 @@
+use super::Begun;
 use super::Sqlite;
 use super::events;
+use super::rows;
 use crate::model::Digest;
 use crate::model::Event;
 use crate::model::Timestamp;
@@ -26,6 +28,7 @@ impl Tombstones for Sqlite {
                         .bind(one.ended_at.as_micros())
                         .bind(one.until.as_micros());
                     work.rows(TABLE, statement).await?;
+                    end_copies(self, &mut work, one, &event).await?;
                 }
                 events::write(self, &mut work, &event).await
             }
@@ -46,6 +49,15 @@ impl Tombstones for Sqlite {
             Ok(work.settle(outcome).await?.len() as u64)
         })
     }
+}
+
+async fn end_copies(store: &Sqlite, work: &mut Begun, tombstone: &Tombstone, event: &Event) -> Result<(), StoreError> {
+    let statement = Sqlite::query(&store.sql.end_copies).bind(tombstone.digest.0.to_vec());
+    for row in &work.rows("sessions", statement).await? {
+        let copy = rows::ended(row).map_err(|error| StoreError::on("sessions", error))?;
+        events::write(store, work, &copy.told(event)).await?;
+    }
+    Ok(())
 }
 
 async fn find(store: &Sqlite, digests: &[Digest]) -> Result<Vec<Digest>, StoreError> {

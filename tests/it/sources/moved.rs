@@ -290,6 +290,49 @@ async fn a_row_that_was_ended_here_and_came_back_is_not_copied() {
     assert_eq!(scene.knows(&gateway, &signed("two")).await.as_deref(), HERE);
 }
 
+async fn an_end_before_the_move_is_one_of_the_copy(postgres: bool) {
+    let scene = Move::on(postgres);
+    for sid in ["out", "ended", "stays"] {
+        scene.row(sid, ADA, "1 hour");
+    }
+    let gateway = scene.start(&format!("{MAPPED}end = true\n"));
+    gateway.add_user("ada", PASSWORD, &["users"]);
+    assert_eq!(scene.import(&[])["copied"], 3);
+    let out = ask(&gateway, "POST", "/.portcullis/logout", &signed("out")).await;
+    assert_eq!(out.status, 204, "{}", out.text());
+    let state = ask(&gateway, "GET", "/.portcullis/session", &signed("ended")).await;
+    let id = state.json()["public_id"].as_str().expect("an id").to_owned();
+    let ended = gateway.command(&["session", "end", &id], "");
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    drop(gateway);
+    // Without another run of the import.
+    let gateway = scene.moved();
+    for sid in ["out", "ended"] {
+        assert_eq!(scene.knows(&gateway, &signed(sid)).await, None, "{sid}");
+    }
+    assert_eq!(scene.knows(&gateway, &signed("stays")).await.as_deref(), HERE);
+    // From here on the copy is the session, and who ends it ends what the old cookie opens.
+    let state = ask(&gateway, "GET", "/.portcullis/session", &signed("stays")).await;
+    let id = state.json()["public_id"].as_str().expect("an id").to_owned();
+    let ended = gateway.command(&["session", "end", &id], "");
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let started = Instant::now();
+    while scene.knows(&gateway, &signed("stays")).await.is_some() {
+        assert!(started.elapsed() < PATIENCE, "it goes on");
+        pause();
+    }
+}
+
+#[tokio::test]
+async fn an_end_before_the_move_is_one_of_the_copy_over_sqlite() {
+    an_end_before_the_move_is_one_of_the_copy(false).await;
+}
+
+#[tokio::test]
+async fn an_end_before_the_move_is_one_of_the_copy_over_postgres() {
+    an_end_before_the_move_is_one_of_the_copy(true).await;
+}
+
 #[tokio::test]
 async fn until_the_move_the_table_decides() {
     let scene = Move::on(false);

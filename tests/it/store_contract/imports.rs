@@ -1,6 +1,6 @@
 use crate::support::store::{NOON, Opened, add, event, session, user};
-use portcullis::model::{EventKind, Session, Timestamp, User, UserState};
-use portcullis::store::{ImportBatch, Imported, NewUser, StoreError, UserChange, Which};
+use portcullis::model::{Digest, EventKind, Session, Timestamp, User, UserState};
+use portcullis::store::{ImportBatch, Imported, ImportedSession, NewUser, StoreError, Tombstone, UserChange, Which};
 use std::time::Duration;
 
 /// A copy as the import makes it.
@@ -19,10 +19,17 @@ fn copy(user: &User) -> Session {
     }
 }
 
+/// The row that it is a copy of.
+fn row_of(copy: &Session) -> Digest {
+    Digest(copy.digest.0.map(|byte| !byte))
+}
+
 fn batch(sessions: &[(&Session, &User)], minute: u64, follows_table: bool) -> ImportBatch {
-    let sessions = sessions
-        .iter()
-        .map(|(session, user)| ((*session).clone(), user.username.clone()));
+    let sessions = sessions.iter().map(|(session, user)| ImportedSession {
+        session: (*session).clone(),
+        username: user.username.clone(),
+        of_row: row_of(session),
+    });
     ImportBatch {
         source: "crm".to_owned(),
         seen_at: NOON.plus(Duration::from_mins(minute)),
@@ -70,6 +77,38 @@ pub async fn a_session_is_copied_once_and_what_was_ended_is_not_copied_again(ope
     assert_eq!(events(opened, EventKind::SessionImported).await, 2);
     assert_eq!(store.count_imported("crm").await.unwrap(), 1);
     assert_eq!(store.count_imported("shop").await.unwrap(), 0);
+}
+
+pub async fn a_copy_ends_with_the_session_that_it_is_one_of_and_none_is_made_of_it_again(opened: &Opened) {
+    let store = &*opened.store;
+    let ann = user("ann");
+    add(store, &ann).await;
+    let (one, other, third) = (copy(&ann), copy(&ann), copy(&ann));
+    let both = [(&one, &ann), (&other, &ann)];
+    store.import_sessions(&batch(&both, 0, false)).await.unwrap();
+    let tombstone = |copy: &Session| Tombstone {
+        digest: row_of(copy),
+        source: "crm".to_owned(),
+        ended_at: NOON,
+        until: NOON.plus(Duration::from_hours(24)),
+    };
+    let ends = [tombstone(&one), tombstone(&third)];
+    store.bury(&ends, event(EventKind::LoggedOut)).await.unwrap();
+    assert!(store.find_session(&one.digest).await.unwrap().is_none());
+    assert!(store.find_session(&other.digest).await.unwrap().is_some());
+    let told = store.list_events(Some(ann.id), 9).await.unwrap();
+    assert_eq!(
+        (told[0].session, told[0].kind.as_str()),
+        (Some(one.public_id), "logged_out")
+    );
+    assert_eq!(events(opened, EventKind::LoggedOut).await, 2);
+    // Who had read the rows before they were ended copies them no more: the one that had a copy, and the one that had none.
+    let all = [(&one, &ann), (&other, &ann), (&third, &ann)];
+    let again = store.import_sessions(&batch(&all, 1, true)).await.unwrap();
+    assert_eq!(again, [Imported::EndedBefore, Imported::Kept, Imported::EndedBefore]);
+    for gone in [&one, &third] {
+        assert!(store.find_session(&gone.digest).await.unwrap().is_none());
+    }
 }
 
 pub async fn nobody_gets_a_copy_who_is_disabled_or_gone(opened: &Opened) {
