@@ -79,6 +79,18 @@ impl StoreError {
         }
     }
 
+    /// Whether a statement failed in a way that one may whose table was altered since it was made: an operator, a function, a
+    /// column or a cast that is not there (class 42, rights aside), or another type than the prepared one's.
+    pub(super) fn may_be_of_columns(&self) -> bool {
+        const NO_RIGHT: &str = "42501";
+        const OTHER_TYPE: &str = "0A000";
+        match self {
+            Self::Failed { source, .. } => postgres_code(source)
+                .is_some_and(|code| code == OTHER_TYPE || (code.starts_with("42") && code != NO_RIGHT)),
+            _ => false,
+        }
+    }
+
     /// Whether the fault lay with the data only, so that the connection can go on. After any other it is closed: a server
     /// that became read-only was replaced by another, and a statement that the server forgot stays forgotten.
     pub(super) fn leaves_connection(&self) -> bool {

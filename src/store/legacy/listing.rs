@@ -3,15 +3,14 @@
 use super::LegacyRow;
 use super::LegacySettings;
 use super::LegacyTable;
-use super::TABLE;
 use super::catalog::Catalog;
 use super::failed;
 use super::row;
 use super::sql;
+use super::sql::Statements;
 use super::sql::quoted;
 use super::sql::quoted_table;
 use crate::store::StoreError;
-use crate::store::work;
 use crate::store::work::within;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
@@ -53,8 +52,7 @@ impl LegacyTable {
         limit: u32,
     ) -> Result<Vec<ListedRow>, StoreError> {
         within(PATIENCE, async {
-            let sql = self.statements().await?;
-            let query = || {
+            let query = |sql: &Statements| {
                 let text = match which {
                     Listed::All => &sql.list,
                     Listed::Of(_) => &sql.list_of,
@@ -66,7 +64,7 @@ impl LegacyTable {
                     Listed::Of(subject) => query.bind(subject.to_owned()),
                 }
             };
-            let rows = work::read::<sqlx::Postgres>(&self.pool, TABLE, query).await?;
+            let rows = self.rows(query).await?;
             rows.iter().map(keyed).collect::<Result<_, _>>().map_err(failed)
         })
         .await
@@ -79,12 +77,11 @@ impl LegacyTable {
     /// Could not ask.
     pub async fn show(&self, id: [u8; 16], label: &[u8]) -> Result<Option<ListedRow>, StoreError> {
         within(PATIENCE, async {
-            let sql = self.statements().await?;
-            let query = || {
+            let query = |sql: &Statements| {
                 let query = self.query(&sql.show).bind(id.to_vec());
                 super::bound(query, sql.zone.as_deref()).bind(label.to_vec())
             };
-            let rows = work::read::<sqlx::Postgres>(&self.pool, TABLE, query).await?;
+            let rows = self.rows(query).await?;
             match rows.as_slice() {
                 [one] => keyed(one).map(Some).map_err(failed),
                 _ => Ok(None),

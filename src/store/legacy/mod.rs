@@ -13,6 +13,7 @@ mod listing;
 mod open;
 mod pages;
 mod plan;
+mod renewal;
 mod rights;
 mod settings;
 mod sql;
@@ -29,9 +30,9 @@ pub use touch::Prolonging;
 use super::StoreError;
 use super::pool::Pool;
 use super::postgres::application_pool;
-use super::work;
 use super::work::within;
 use crate::clock::Clock;
+use renewal::AtHand;
 use serde_json::Map;
 use serde_json::Value;
 use sql::Statements;
@@ -43,7 +44,6 @@ use sqlx::query::Query;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
-use tokio::sync::OnceCell;
 
 /// What errors call an application's table; its own name is in the cause.
 const TABLE: &str = "an application's table";
@@ -68,7 +68,7 @@ pub struct LegacyRow {
 pub struct LegacyTable {
     settings: LegacySettings,
     pool: Arc<Pool<PgConnection>>,
-    statements: OnceCell<Statements>,
+    at_hand: AtHand,
     clock: Clock,
     /// When the table was last tried to be made, in milliseconds; zero for never.
     tried: AtomicU64,
@@ -84,7 +84,7 @@ impl LegacyTable {
         Ok(Self {
             settings,
             pool,
-            statements: OnceCell::new(),
+            at_hand: AtHand::default(),
             clock,
             tried: AtomicU64::new(0),
         })
@@ -96,9 +96,8 @@ impl LegacyTable {
     /// Could not ask.
     pub async fn find(&self, key: &str) -> Result<Option<LegacyRow>, StoreError> {
         within(self.settings.call_timeout, async {
-            let sql = self.statements().await?;
-            let query = || bound(self.query(&sql.find).bind(key.to_owned()), sql.zone.as_deref());
-            let rows = work::read::<sqlx::Postgres>(&self.pool, TABLE, query).await?;
+            let query = |sql: &Statements| bound(self.query(&sql.find).bind(key.to_owned()), sql.zone.as_deref());
+            let rows = self.rows(query).await?;
             // Two rows with one key: nobody knows which the application takes.
             match rows.as_slice() {
                 [one] => row(one).map(Some).map_err(failed),
@@ -114,12 +113,11 @@ impl LegacyTable {
     /// Could not ask.
     pub async fn find_user(&self, subject: &str) -> Result<Option<Columns>, StoreError> {
         within(self.settings.call_timeout, async {
-            let sql = self.statements().await?;
-            let Some(find_user) = &sql.find_user else {
+            if self.settings.users.is_none() {
                 return Ok(None);
-            };
-            let query = || self.query(find_user).bind(subject.to_owned());
-            let rows = work::read::<sqlx::Postgres>(&self.pool, TABLE, query).await?;
+            }
+            let query = |sql: &Statements| self.query(&sql.find_user).bind(subject.to_owned());
+            let rows = self.rows(query).await?;
             match rows.as_slice() {
                 [one] => columns(one, "columns").map(Some).map_err(failed),
                 _ => Ok(None),
@@ -134,24 +132,26 @@ impl LegacyTable {
     /// It was not carried out, or it is not known whether it was.
     pub async fn end(&self, key: &str) -> Result<bool, StoreError> {
         within(self.settings.call_timeout, async {
-            let sql = self.statements().await?;
-            let mut lease = self.pool.lease().await?;
-            let done = self.query(&sql.end).bind(key.to_owned()).execute(&mut *lease).await;
-            let done = done.map_err(failed)?;
-            lease.give_back();
-            Ok(done.rows_affected() > 0)
+            let mut sql = self.statements().await?;
+            loop {
+                let mut lease = self.pool.lease().await?;
+                let done = self.query(&sql.end).bind(key.to_owned()).execute(&mut *lease).await;
+                match done.map_err(failed) {
+                    Ok(done) => {
+                        lease.give_back();
+                        return Ok(done.rows_affected() > 0);
+                    }
+                    Err(error) => {
+                        // Its connection first: there may be one only.
+                        drop(lease);
+                        if !self.was_altered(&mut sql, &error).await {
+                            return Err(error);
+                        }
+                    }
+                }
+            }
         })
         .await
-    }
-
-    /// The statements for this table, once its columns were seen. What cannot be asked is asked again by the next call.
-    async fn statements(&self) -> Result<&Statements, StoreError> {
-        self.statements
-            .get_or_try_init(|| async {
-                let catalog = self.catalog().await?;
-                sql::statements(&self.settings, &catalog)
-            })
-            .await
     }
 
     fn query(&self, sql: &Arc<str>) -> Query<'static, sqlx::Postgres, PgArguments> {

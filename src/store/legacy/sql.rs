@@ -15,7 +15,8 @@ use std::sync::Arc;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Statements {
     pub(super) find: Arc<str>,
-    pub(super) find_user: Option<Arc<str>>,
+    /// Empty where the mapping has no users' table.
+    pub(super) find_user: Arc<str>,
     pub(super) end: Arc<str>,
     /// For sources that may add rows: payload, end in seconds since 1970, key, and the zone where there is one.
     pub(super) open: Option<Arc<str>>,
@@ -70,8 +71,7 @@ pub(super) fn statements(settings: &LegacySettings, catalog: &Catalog) -> Result
     let find_user = settings
         .users
         .as_ref()
-        .map(|users| find_user(users, catalog))
-        .transpose()?;
+        .map_or_else(|| Ok("".into()), |users| find_user(users, catalog))?;
     let prolong = settings
         .may_touch
         .then(|| prolong(settings, catalog, zoned))

@@ -1,6 +1,7 @@
 //! Users of an application that keeps its own sessions, by rows that are as its library writes them. The library itself is
 //! asked in tests/full.
 
+mod altered;
 mod apart;
 mod checked;
 mod costs;
