@@ -107,7 +107,10 @@ impl Shared {
         let routes: Vec<_> = settings
             .routes
             .iter()
-            .map(|route| (route.clone(), metrics.route(&route.name), Profile::new(&route.identity)))
+            .map(|route| {
+                let profile = Profile::new(&route.identity).counting(Arc::clone(metrics));
+                (route.clone(), metrics.route(&route.name), profile)
+            })
             .collect();
         let configured: Vec<HeaderName> = routes
             .iter()

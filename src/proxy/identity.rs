@@ -10,6 +10,7 @@ use super::settings::Preset;
 use crate::model::Session;
 use crate::model::User;
 use crate::session::Entry;
+use crate::telemetry::Metrics;
 use crate::web::UpgradeHold;
 use bytes::Bytes;
 use http::HeaderName;
@@ -43,6 +44,8 @@ pub struct Profile {
     headers: Vec<(HeaderName, Template)>,
     delimiter: char,
     encoding: Encoding,
+    /// Where groups of applications are counted that could not be told.
+    metrics: Option<Arc<Metrics>>,
 }
 
 #[derive(Clone, Debug)]
@@ -86,12 +89,37 @@ impl Profile {
             headers,
             delimiter: settings.delimiter.unwrap_or(','),
             encoding: settings.encoding,
+            metrics: None,
         }
+    }
+
+    /// The same, counting groups of applications that could not be told.
+    #[must_use]
+    pub fn counting(mut self, metrics: Arc<Metrics>) -> Self {
+        self.metrics = Some(metrics);
+        self
     }
 
     /// The names that this profile writes.
     pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
         self.headers.iter().map(|(name, _)| name)
+    }
+
+    /// Counts groups that an application's row names and that this profile leaves out, once for each time that its headers
+    /// are made.
+    fn count_dropped(&self, source: &str, user: &User) {
+        let is_told = |(_, template): &(HeaderName, Template)| template.0.contains(&Piece::Claim(Claim::Groups));
+        let dropped = user
+            .groups
+            .iter()
+            .filter(|group| group.contains(self.delimiter))
+            .count();
+        if let Some(metrics) = &self.metrics
+            && dropped > 0
+            && self.headers.iter().any(is_told)
+        {
+            metrics.source_fault(source, "group").inc_by(dropped as u64);
+        }
     }
 
     fn build(&self, session: &Session, user: &User) -> Ready {
@@ -220,9 +248,12 @@ pub fn stamp(cleaned: Cleaned, route: &Route) -> Stamped {
     }
     let mut entry = None;
     if let Pass::User(live) = pass {
-        let ready = live
-            .entry
-            .derived(route.profile.key, |session, user| route.profile.build(session, user));
+        let ready = live.entry.derived(route.profile.key, |session, user| {
+            if let Some(source) = live.entry.source() {
+                route.profile.count_dropped(source, user);
+            }
+            route.profile.build(session, user)
+        });
         for (name, value) in ready.iter() {
             headers.insert(name.clone(), value.clone());
         }

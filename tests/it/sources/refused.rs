@@ -198,6 +198,32 @@ async fn a_group_with_the_delimiter_is_dropped_and_counted() {
 }
 
 #[tokio::test]
+async fn a_group_with_a_delimiter_of_one_route_is_dropped_and_counted_there() {
+    let route = "[[route]]\nname = \"bars\"\nhost = \"app.example.test\"\npath = \"/bars\"\nupstream = \"app\"\n\
+                 access = \"optional\"\nsessions = [\"crm\"]\n\
+                 identity = { preset = \"oauth2-proxy\", delimiter = \"|\" }\n";
+    let scene = Scene::with(&format!("max_age = \"5m\"\n{route}"), |_| Reply::text("hello")).await;
+    scene.row("sid0", r#"{"passport":{"user":42},"roles":["a|b","staff"]}"#);
+    let line = format!("Cookie: {}", signed("sid0"));
+    let counted = async |times: u32| {
+        let mut client = crate::support::client::Client::plain(scene.stage.gateway.admin()).await;
+        let metrics = client.get("127.0.0.1", "/metrics", &[]).await.text();
+        let line = format!("portcullis_source_faults_total{{source=\"crm\",fault=\"group\"}} {times}\n");
+        assert!(metrics.contains(&line), "{metrics}");
+    };
+    for (path, groups, times) in [
+        ("/", "crm:a|b,crm:staff", 0),
+        ("/bars", "crm:staff", 1),
+        ("/bars", "crm:staff", 1),
+    ] {
+        let (_, told) = scene.get(path, &[&line]).await;
+        let told = told.expect("it was forwarded");
+        assert_eq!(told.values("x-forwarded-groups"), [groups], "{path}");
+        counted(times).await;
+    }
+}
+
+#[tokio::test]
 async fn a_table_that_cannot_be_asked_is_503_on_its_own_routes_only() {
     let scene = Scene::with("max_age = \"0s\"", |_| Reply::text("hello")).await;
     scene.row("sid0", ADA);
