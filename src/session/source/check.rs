@@ -17,6 +17,7 @@ use crate::store::Trigger;
 use crate::store::Unit;
 use crate::store::Zone;
 use crate::telemetry::Chain;
+use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -54,6 +55,9 @@ pub async fn check_source(settings: &SourceSettings, clock: Clock) -> SourceRepo
 }
 
 async fn look(settings: &SourceSettings, clock: Clock) -> Result<Vec<Finding>, StoreError> {
+    if settings.moved {
+        return Ok(moved(settings, clock).await);
+    }
     let table = LegacyTable::new(settings.table.clone(), clock.clone())?;
     let mut findings = table.check().await?;
     if findings.iter().any(|finding| finding.severity == Severity::Fault) {
@@ -68,6 +72,40 @@ async fn look(settings: &SourceSettings, clock: Clock) -> Result<Vec<Finding>, S
     findings.extend(zone(settings, &samples, &table.zone().await?));
     findings.push(trigger(settings, clock).await?);
     Ok(findings)
+}
+
+/// What there is to say of a source whose table nobody asks any more but `session import`.
+async fn moved(settings: &SourceSettings, clock: Clock) -> Vec<Finding> {
+    let name = &settings.name;
+    let mut findings = vec![Finding::fine(
+        "moved = true: the application's cookie names the copies in the gateway's own store, and its table is not asked; \
+         `portcullis session list` shows who is signed in",
+    )];
+    if settings.table.url.expose_secret().is_empty() {
+        findings.push(Finding::fine("store_url is gone: nothing is copied any more"));
+        return findings;
+    }
+    let looked = match LegacyTable::new(settings.table.clone(), clock) {
+        Ok(table) => table.check().await,
+        Err(error) => Err(error),
+    };
+    let fault = match looked {
+        Ok(found) => found
+            .into_iter()
+            .find(|finding| finding.severity == Severity::Fault)
+            .map(|finding| finding.text),
+        Err(error) => Some(Chain(&error).to_string()),
+    };
+    findings.push(match fault {
+        None => Finding::fine(format!(
+            "the table is still there, for `portcullis session import --source {name}`"
+        )),
+        Some(fault) => Finding::warning(format!(
+            "`portcullis session import --source {name}` could copy nothing: {fault}. Where the last run was made, take \
+             store_url out"
+        )),
+    });
+    findings
 }
 
 /// Whether log-outs in the application are told as they happen.

@@ -154,3 +154,36 @@ fn a_right_that_is_missing_is_told_as_the_statement_that_grants_it() {
     let (works, said) = check(&source, None);
     assert!(works && said.contains("1 of 1 live rows name a user"), "{said}");
 }
+
+#[test]
+fn of_a_source_that_has_moved_it_is_said_that_its_table_is_not_asked() {
+    let (url, source) = database("Etc/UTC");
+    let moved = format!("{source}moved = true\n");
+    let (works, said) = check(&moved, None);
+    assert!(works && said.contains("its table is not asked"), "{said}");
+    assert!(
+        said.contains("the table is still there, for `portcullis session import"),
+        "{said}"
+    );
+    for misleading in ["no live row", "log-outs in the application count"] {
+        assert!(!said.contains(misleading), "{said}");
+    }
+    let (works, said) = check(&moved, Some(&signed("sid0")));
+    assert!(
+        works && said.contains("names a copy in the gateway's own store"),
+        "{said}"
+    );
+    // It went, as the last step of the move says: nothing is wrong with that.
+    Postgres::shared().sql(&url, "DROP TABLE session");
+    let (works, said) = check(&moved, None);
+    assert!(
+        works && said.contains("could copy nothing: there is no table session"),
+        "{said}"
+    );
+    let line = source
+        .lines()
+        .find(|line| line.starts_with("store_url"))
+        .expect("a line");
+    let (works, said) = check(&moved.replace(line, ""), None);
+    assert!(works && said.contains("store_url is gone"), "{said}");
+}
