@@ -226,7 +226,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
                         Parameter {
                             name: "all",
                             schema: "True",
-                            says: "`true`: those of everybody, applications' own aside. Either this or `user`.",
+                            says: "`true`: those of everybody, and of applications whose source has `end = true`. Either this or `user`.",
                         },
                     ],
                     "Ended",

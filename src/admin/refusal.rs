@@ -167,7 +167,8 @@ impl From<ThrottleError> for Refusal {
 impl From<SessionError> for Refusal {
     fn from(error: SessionError) -> Self {
         match error {
-            SessionError::Store(error) | SessionError::NotEnded(EndError::NotStored(error)) => error.into(),
+            SessionError::Store(error)
+            | SessionError::NotEnded(EndError::NotStored(error) | EndError::Unread(error)) => error.into(),
             SessionError::NotEnded(EndError::RowsStand(error)) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, "rows of sessions that were ended could not be deleted");

@@ -149,7 +149,7 @@ impl Desk {
                 "there is no source {name:?}; `portcullis source list` shows them"
             ))
         })?;
-        Ok(SourceDesk::new(settings, self.clock.clone())?)
+        Ok(SourceDesk::new(settings, self.clock.clone(), Arc::clone(&self.store))?)
     }
 
     /// When running gateways act on a change, as a sentence.

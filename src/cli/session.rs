@@ -75,7 +75,7 @@ pub(super) struct End {
     /// All sessions of this user; of an application's, SOURCE:SUBJECT
     #[arg(long, value_name = "NAME", group = "which")]
     user: Option<String>,
-    /// All sessions of everybody, those that applications keep aside
+    /// All sessions of everybody, and those of applications whose source has `end = true`
     #[arg(long, group = "which")]
     all: bool,
 }
@@ -264,14 +264,33 @@ async fn end(options: End) -> Result<()> {
         (None, None, false) => bail!(Wrong("name a session, --user or --all".into())),
     };
     let event = Event::new(desk.clock.now(), EventKind::SessionEnded, Desk::ACTOR);
-    let ended = desk.store.end_sessions(which, event).await?;
+    let ended = desk.store.end_sessions(which, event.clone()).await?;
+    let there = if options.all {
+        theirs::end_everyone(&desk, &event).await?
+    } else {
+        Vec::new()
+    };
     let effect = desk.effect();
     desk.close().await;
     if let (Some(id), true) = (options.id, ended.is_empty()) {
         bail!(no_such(id));
     }
     let ids: Vec<PublicId> = ended.iter().map(|one| one.public_id).collect();
-    print_ended(&options, &ids, &effect)
+    if options.place.json && !there.is_empty() {
+        return output::json(&json!({ "ended": ids, "sources": there }));
+    }
+    print_ended(&options, &ids, &effect)?;
+    for one in &there {
+        let count = output::count(usize::try_from(one.ended).unwrap_or(usize::MAX), "session");
+        match one.state {
+            "ended" => output::line(format_args!("{}: {count} ended.", one.source))?,
+            _ => output::line(format_args!(
+                "{}: left alone; its source has no `end = true`.",
+                one.source
+            ))?,
+        }
+    }
+    Ok(())
 }
 
 fn print_ended(options: &End, ended: &[PublicId], effect: &str) -> Result<()> {

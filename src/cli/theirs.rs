@@ -2,11 +2,13 @@
 
 use super::failure::Wrong;
 use super::place::Desk;
+use super::progress::Progress;
 use super::session::{List, Shown};
 use crate::model::Event;
 use crate::model::EventKind;
 use crate::model::PublicId;
 use crate::model::Timestamp;
+use crate::session::EndedThere;
 use crate::session::SourceDesk;
 use crate::session::TheirSession;
 use anyhow::{Context, Result, bail};
@@ -76,6 +78,33 @@ pub(super) async fn end(desk: &Desk, id: Option<PublicId>, user: Option<&str>) -
             ..one.told(event)
         },
     };
-    source.end(&*desk.store, &sessions, event).await?;
+    source.end(&sessions, event).await?;
     Ok(Some(sessions.iter().map(|one| one.found.session.public_id).collect()))
+}
+
+/// Ends every session of every application whose source may end sessions; tells what became of each source's.
+pub(super) async fn end_everyone(desk: &Desk, event: &Event) -> Result<Vec<EndedThere>> {
+    let (mut all, mut failed) = (Vec::new(), None);
+    // Those of a source that has moved are sessions of the gateway's.
+    for settings in desk.sources.iter().filter(|source| !source.moved) {
+        let name = &settings.name;
+        let source = desk.source(name)?;
+        if !source.may_end() {
+            all.push(EndedThere::not_allowed(name));
+            continue;
+        }
+        let progress = Progress::new("sessions of an application ended");
+        match source.end_everyone(event, |count| progress.set(count)).await {
+            Ok(ended) => all.push(EndedThere::ended(name, ended)),
+            Err(error) => {
+                failed.get_or_insert((name.clone(), error));
+            }
+        }
+    }
+    match failed {
+        None => Ok(all),
+        Some((name, error)) => Err(error).with_context(|| {
+            format!("the gateway's own sessions were ended, and not all of {name}: run the command again")
+        }),
+    }
 }

@@ -6,8 +6,11 @@ use super::desk::shown_host;
 use super::pages::EnteredPage;
 use super::pages::page;
 use super::visitor::display_name;
+use crate::model::Event;
+use crate::model::EventKind;
 use crate::session::Entered;
 use crate::session::Entrance;
+use crate::session::Live;
 use crate::session::Opened;
 use crate::session::SessionError;
 use crate::web::Answer;
@@ -81,10 +84,17 @@ impl Portal {
     }
 
     /// Ends this browser's sessions in those applications; what takes their cookies away.
-    pub(super) async fn leave(&self, exchange: &Exchange) -> Result<Vec<String>, SessionError> {
+    /// `open` are those of ours that it has.
+    pub(super) async fn leave(&self, exchange: &Exchange, open: &[Live]) -> Result<Vec<String>, SessionError> {
         let cookies: Vec<(&[u8], &[u8])> = cookie_pairs(&exchange.headers).collect();
         let https = exchange.scheme == Scheme::Https;
-        self.sessions.leave(&exchange.host, https, &cookies).await
+        let actor = open.first().map_or("system", |live| live.entry.user.username.as_str());
+        let event = Event {
+            address: Some(exchange.address),
+            reason: Some("own_session"),
+            ..Event::new(self.sessions.now(), EventKind::LoggedOut, actor)
+        };
+        self.sessions.leave(&exchange.host, https, &cookies, event).await
     }
 
     /// The page for who is signed in here and not everywhere; `None` where they are everywhere.

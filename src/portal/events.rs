@@ -38,7 +38,7 @@ const ASKING: Duration = Duration::from_secs(2);
 impl Portal {
     /// `GET events`. Listening is no activity.
     pub(super) async fn events(&self, exchange: &Exchange) -> Answer {
-        let live = match self.identify(exchange).await {
+        let live = match self.identify_anyone(exchange).await {
             Identified::Live(live) => live,
             known => return self.unauthenticated(exchange, &known, "/me"),
         };

@@ -58,7 +58,7 @@ impl Portal {
             Ok(told) => told,
             Err(answer) => return *answer,
         };
-        let taking = match self.leave(exchange).await {
+        let taking = match self.leave(exchange, &open).await {
             Ok(taking) => taking,
             Err(error) => {
                 tracing::warn!(request.id = %exchange.request_id, error = &error as &dyn std::error::Error,

@@ -1,6 +1,7 @@
 //! Sessions of applications that were ended here. A row may come back (an application that had read it saves it again), so
 //! an end is a line in our own store, and what stands there is never believed.
 
+use super::EndError;
 use super::Entry;
 use super::Live;
 use super::SessionError;
@@ -8,6 +9,8 @@ use super::Sessions;
 use super::StreamEnd;
 use super::cache::Cache;
 use super::legacy::Legacy;
+use super::source::Key;
+use super::source::KnownRow;
 use super::source::Lookups;
 use super::source::SourceDesk;
 use super::source::TheirSession;
@@ -20,6 +23,9 @@ use crate::model::Timestamp;
 use crate::store::Found;
 use crate::store::StoreError;
 use std::sync::Arc;
+
+/// Most bytes of a name in an audit event. Names are ASCII.
+const MOST_NAME: usize = 64;
 
 /// What is known of a session by the time that its application's answer is here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +44,7 @@ impl Cache {
         digest: Digest,
         now: Timestamp,
     ) -> Result<Option<Found>, StoreError> {
-        if !lookups.settings().table.may_end {
+        if !lookups.settings().table.are_ended() {
             return lookups.find(digest, now).await;
         }
         let digests = [digest];
@@ -53,7 +59,7 @@ impl Cache {
         digests: &[Digest],
         now: Timestamp,
     ) -> Result<Vec<Found>, StoreError> {
-        if !lookups.settings().table.may_end {
+        if !lookups.settings().table.are_ended() {
             return lookups.find_many(digests, now).await;
         }
         let ended = lookups.ended_of(&*self.store, digests).await?;
@@ -94,32 +100,68 @@ impl Cache {
 }
 
 impl Legacy {
-    fn their_desk(&self) -> Option<SourceDesk> {
-        self.lookups().map(|lookups| SourceDesk::over(Arc::clone(lookups)))
+    pub(super) fn their_desk(&self) -> Option<SourceDesk> {
+        let (cache, lookups) = self.desk()?;
+        Some(SourceDesk::over(Arc::clone(lookups), Arc::clone(&cache.store)))
     }
 
-    /// Ends sessions and forgets them in this process, whatever became of their rows.
+    /// Ends sessions where that is allowed, and forgets them in this process, whatever became of their rows.
     async fn end(&self, sessions: &[TheirSession], event: Event) -> Result<(), SessionError> {
-        let (Some(cache), Some(lookups), Some(desk)) = (self.cache(), self.lookups(), self.their_desk()) else {
+        if !self.settings.table.may_end {
+            return Err(EndError::MayNot.into());
+        }
+        let rows: Vec<&KnownRow> = sessions.iter().map(TheirSession::row).collect();
+        self.end_rows(&rows, event).await
+    }
+
+    /// Ends the session with this key, whoever it names, so that no request under way brings it back: its browser goes on
+    /// with another one or with none. What is said of it stands in `event`.
+    pub(super) async fn leave(&self, key: Key, event: Event) -> Result<(), SessionError> {
+        let (Some(cache), Some(desk)) = (self.cache(), self.their_desk()) else {
             return Err(SessionError::NoSource);
         };
-        let why = match event.kind {
+        let Some((row, name)) = desk.row_of(key.text.clone()).await? else {
+            cache.forget_row(&self.settings.row_of(&key.text));
+            return Ok(());
+        };
+        let name = name.map(|name| name.as_str().chars().take(MOST_NAME).collect());
+        let event = Event {
+            username: name,
+            session: Some(row.public_id(&self.settings)),
+            ..event
+        };
+        self.end_rows(&[&row], event).await
+    }
+
+    async fn end_rows(&self, rows: &[&KnownRow], event: Event) -> Result<(), SessionError> {
+        let desk = self.their_desk().ok_or(SessionError::NoSource)?;
+        let why = Self::why(event.kind);
+        let outcome = desk.end_rows(rows, event).await;
+        let known = !matches!(outcome, Err(EndError::NotStored(_) | EndError::MayNot));
+        self.forget_ended(rows, known, why);
+        Ok(outcome?)
+    }
+
+    pub(super) const fn why(kind: EventKind) -> StreamEnd {
+        match kind {
             EventKind::LoggedOut => StreamEnd::LoggedOut,
             _ => StreamEnd::Ended,
-        };
-        let outcome = desk.end(&*cache.store, sessions, event).await;
-        let known = !matches!(outcome, Err(super::EndError::NotStored(_) | super::EndError::MayNot));
-        for one in sessions {
-            let row = one.row(&self.settings);
+        }
+    }
+
+    /// Forgets rows that were to be ended; whether they were may not be known.
+    pub(super) fn forget_ended(&self, rows: &[&KnownRow], known: bool, why: StreamEnd) {
+        let Some((cache, lookups)) = self.desk() else { return };
+        for one in rows {
+            let row = one.digest(&self.settings);
             if known {
                 cache.row_is_over(&row, why);
                 lookups.look_after(&cache.control, one.key().to_owned());
             } else {
-                // Whether it was carried out is not known, and what may be ended is not believed.
+                // What may be ended is not believed.
                 cache.forget_row(&row);
             }
         }
-        Ok(outcome?)
     }
 }
 
@@ -259,7 +301,7 @@ impl Sessions {
         let Some(source) = entry.source.as_deref().and_then(|name| self.source(name)) else {
             return false;
         };
-        let Some(cache) = source.cache().filter(|_| source.settings.table.may_end) else {
+        let Some(cache) = source.cache().filter(|_| source.settings.table.are_ended()) else {
             return false;
         };
         let session = &entry.session;
@@ -296,7 +338,7 @@ impl Sessions {
             stale: None,
         };
         if let Some((_, ended)) = self.theirs(&live).await {
-            lookups.look_after(&cache.control, ended.key().to_owned());
+            lookups.look_after(&cache.control, ended.row().key().to_owned());
         }
         self.end_successors(source, entry, set).await;
         EndedMeanwhile::Yes

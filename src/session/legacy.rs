@@ -119,7 +119,7 @@ impl Legacy {
                 longest_grace: Sessions::LONGEST_GRACE,
                 activity: Activity::new(all),
                 lookups: Some(Arc::clone(&lookups)),
-                elder: settings.table.may_end.then(|| Arc::clone(native)),
+                elder: settings.table.are_ended().then(|| Arc::clone(native)),
                 beat_keys: feed::keys_of_source(&all.secrets, &settings.name),
             };
             let (store, metrics) = (Arc::clone(&native.store), Arc::clone(&native.metrics));
@@ -157,8 +157,8 @@ impl Legacy {
             return;
         };
         let now = cache.time.clock().now().as_seconds();
-        let may_end = self.settings.table.may_end;
-        let named = self.settings.named(cookies, now).filter(|_| may_end);
+        let are_ended = self.settings.table.are_ended();
+        let named = self.settings.named(cookies, now).filter(|_| are_ended);
         if let Some((digest, _)) = named
             && lookups.was_ended(&digest).await
         {
@@ -355,7 +355,7 @@ impl Local {
                 };
                 let decided = accepted.first_wins && live.is_some();
                 // Where ours counts first, what another cookie names is asked only where it may have been ended.
-                if !source.settings.serves(host) || (decided && !source.settings.table.may_end) {
+                if !source.settings.serves(host) || (decided && !source.settings.table.are_ended()) {
                     continue;
                 }
                 let found = match source.find(cookies, grace).await {

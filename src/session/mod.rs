@@ -22,6 +22,7 @@ mod crowd;
 mod device;
 mod ended;
 mod entry;
+mod everyone;
 mod feed;
 mod figures;
 mod first;
@@ -75,8 +76,8 @@ pub use secret::{SecretError, load_or_make_secret};
 #[cfg(any(test, fuzzing))]
 pub(crate) use source::probe as source_probe;
 pub use source::{
-    Condition, CopyError, CopyReport, CopySettings, Derive, Encoding, EndError, Hash, MOST_PAYLOAD, Mapping,
-    OpenCookie, PayloadError, PayloadFormat, Place, PlaceError, Preset, Secrets, SourceDesk, SourceReport,
+    Condition, CopyError, CopyReport, CopySettings, Derive, Encoding, EndError, EndedThere, Hash, MOST_PAYLOAD,
+    Mapping, OpenCookie, PayloadError, PayloadFormat, Place, PlaceError, Preset, Secrets, SourceDesk, SourceReport,
     SourceSettings, Step, TheirSession, TheirSessions, Touching, UsersMapping, check_source, copy_sessions, principal,
     try_cookie,
 };

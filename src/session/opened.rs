@@ -2,14 +2,12 @@
 
 use super::SessionError;
 use super::Sessions;
-use super::StreamEnd;
 use super::legacy::Legacy;
 use super::source::Misfit;
 use crate::model::Event;
 use crate::model::EventKind;
 use crate::model::Session;
 use crate::model::User;
-use crate::store::StoreError;
 use futures_util::future::join_all;
 use secrecy::SecretString;
 use std::net::IpAddr;
@@ -42,7 +40,7 @@ pub struct Entrance {
 impl Sessions {
     /// Opens a new session of `user` in each application on `host` that a log-in here is for, in place of the one that
     /// the cookies of the browser name there. `session` is ours, just opened. Always a new key; only an administrator says
-    /// who `user` is there; at most as long as one call to the application's database may take, twice.
+    /// who `user` is there; at most as long as three calls to the application's database may take.
     pub async fn enter(
         &self,
         host: &str,
@@ -100,7 +98,13 @@ impl Sessions {
         // A key that was just made is no row that is not there.
         cache.forget(&fresh.digest);
         // As the library's own `regenerate`: the browser forgets the old one now.
-        if let Err(error) = self.leave_one(source, cookies).await {
+        let replaced = Event {
+            address: Some(from),
+            reason: Some("replaced"),
+            successor: Some(session.public_id),
+            ..Event::new(self.now(), EventKind::SessionEnded, user.username.as_str())
+        };
+        if let Err(error) = self.leave_one(source, cookies, replaced).await {
             tracing::warn!(
                 source.name = name,
                 error = &error as &dyn std::error::Error,
@@ -112,6 +116,7 @@ impl Sessions {
             username: Some(fresh.principal.as_str().chars().take(MOST_NAME).collect()),
             session: Some(session.public_id),
             address: Some(from),
+            source: Some(name.to_owned()),
             ..Event::new(self.now(), EventKind::AppSessionOpened, user.username.as_str())
         };
         if let Err(error) = self.cache.guarded(self.cache.store.record(event)).await {
@@ -123,8 +128,8 @@ impl Sessions {
         Entered::Opened(fresh.cookie)
     }
 
-    /// Ends the sessions that the browser's cookies name in the applications on `host` which a log-in here is for. The
-    /// `Set-Cookie`s that take the cookies away.
+    /// Ends the sessions that the browser's cookies name in the applications on `host` which a log-in here is for, each with
+    /// an event like `event`. The `Set-Cookie`s that take the cookies away.
     ///
     /// # Errors
     /// The first application's that did not carry it out; another's may be ended then.
@@ -133,15 +138,16 @@ impl Sessions {
         host: &str,
         https: bool,
         cookies: &[(&[u8], &[u8])],
+        event: Event,
     ) -> Result<Vec<String>, SessionError> {
         let mut taking = Vec::new();
         for source in self.opening(host) {
             let settings = source.settings();
-            // Who may end any session of the source ends this one, too, and so that no request under way brings it back.
+            // Where people may end any session of the source, the log-out has ended this one.
             let left = if settings.table.may_end {
                 settings.named(cookies, self.now().as_seconds()).is_some()
             } else {
-                self.leave_one(source, cookies).await?
+                self.leave_one(source, cookies, event.clone()).await?
             };
             if left {
                 taking.extend(settings.taking(https));
@@ -151,16 +157,10 @@ impl Sessions {
     }
 
     /// Whether the cookies named one at all.
-    async fn leave_one(&self, source: &Legacy, cookies: &[(&[u8], &[u8])]) -> Result<bool, StoreError> {
-        let Some((digest, key)) = source.settings().named(cookies, self.now().as_seconds()) else {
+    async fn leave_one(&self, source: &Legacy, cookies: &[(&[u8], &[u8])], event: Event) -> Result<bool, SessionError> {
+        let Some((_, key)) = source.settings().named(cookies, self.now().as_seconds()) else {
             return Ok(false);
         };
-        let Some((cache, lookups)) = source.desk() else {
-            return Err(StoreError::NotReady);
-        };
-        let ended = lookups.table().end(&key.text).await;
-        // On an error too: what may be ended is not believed.
-        cache.is_over(&digest, StreamEnd::Ended);
-        ended.map(|_| true)
+        source.leave(key, event).await.map(|()| true)
     }
 }

@@ -189,8 +189,17 @@ impl Admin {
             username: username.map(|user| user.username.to_string()),
             ..self.event(ask, EventKind::SessionEnded)
         };
-        let ended = self.sessions.end(which, event).await?;
-        Ok(ask.json(&json!({ "ended": ended.len() })))
+        let is_all = matches!(which, Which::All);
+        let ended = self.sessions.end(which, event.clone()).await?.len() as u64;
+        if !is_all {
+            return Ok(ask.json(&json!({ "ended": ended })));
+        }
+        let sources = self.sessions.end_everyone_there(event).await?;
+        let total = ended + sources.iter().map(|one| one.ended).sum::<u64>();
+        if sources.is_empty() {
+            return Ok(ask.json(&json!({ "ended": total })));
+        }
+        Ok(ask.json(&json!({ "ended": total, "sources": sources })))
     }
 
     /// Ends every session of an application's user.

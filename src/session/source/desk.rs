@@ -4,14 +4,17 @@ use super::Lookups;
 use super::SourceSettings;
 use super::facts;
 use super::facts::Row;
+use super::lookups::public_id;
 use super::lookups::session;
 use super::lookups::user_id;
 use super::payload::PayloadFormat;
 use crate::clock::Clock;
+use crate::model::Digest;
 use crate::model::Event;
 use crate::model::PublicId;
 use crate::model::Timestamp;
 use crate::model::User;
+use crate::model::Username;
 use crate::store::Found;
 use crate::store::Listed;
 use crate::store::ListedRow;
@@ -19,6 +22,7 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::Tombstone;
 use futures_util::StreamExt;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +33,7 @@ const MOST_ROWS: usize = 20_000;
 /// The most that one answer may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Rows of users asked for, or rows deleted, at once.
-const TOGETHER: usize = 4;
+pub(super) const TOGETHER: usize = 4;
 /// How long an ended key is remembered at least, and at most. A row that comes back lives as long as the application says
 /// then, which may be longer than it had left; and no browser keeps a cookie for more than 400 days.
 const LEAST_KEPT: Duration = Duration::from_hours(30 * 24);
@@ -39,6 +43,11 @@ const MOST_KEPT: Duration = Duration::from_hours(400 * 24);
 pub struct TheirSession {
     /// The session and its user, as far as the row says: not when it was opened or last seen.
     pub found: Found,
+    row: KnownRow,
+}
+
+/// A row of an application's by its key.
+pub(in super::super) struct KnownRow {
     /// How long it is live.
     left: Duration,
     key: String,
@@ -62,6 +71,9 @@ pub enum EndError {
     /// It was written down, so that the sessions are refused here from now on, but the application's rows stand.
     #[error("refused here from now on, but the application's database did not delete the rows of its sessions")]
     RowsStand(#[source] StoreError),
+    /// The application's sessions could not be looked at, so that not all of them were ended.
+    #[error("the application's sessions could not be read, so not all of them were ended")]
+    Unread(#[source] StoreError),
     /// The source may not write.
     #[error("sessions of this application are not ended here: its source has no `end = true`")]
     MayNot,
@@ -70,19 +82,25 @@ pub enum EndError {
 /// One application's sessions, for a command or an operator.
 pub struct SourceDesk {
     lookups: Arc<Lookups>,
+    /// Our own, which knows what was ended here.
+    store: Arc<dyn Store>,
 }
 
 impl SourceDesk {
-    /// Connects to nothing yet.
+    /// Connects to nothing yet. `store` is our own.
     ///
     /// # Errors
     /// The URL of its database cannot be used.
-    pub fn new(settings: &SourceSettings, clock: Clock) -> Result<Self, StoreError> {
-        Ok(Self::over(Arc::new(Lookups::new(settings.clone(), clock)?)))
+    pub fn new(settings: &SourceSettings, clock: Clock, store: Arc<dyn Store>) -> Result<Self, StoreError> {
+        Ok(Self::over(Arc::new(Lookups::new(settings.clone(), clock)?), store))
     }
 
-    pub(in super::super) fn over(lookups: Arc<Lookups>) -> Self {
-        Self { lookups }
+    pub(in super::super) fn over(lookups: Arc<Lookups>, store: Arc<dyn Store>) -> Self {
+        Self { lookups, store }
+    }
+
+    pub(super) fn lookups(&self) -> &Lookups {
+        &self.lookups
     }
 
     /// The source's name.
@@ -98,7 +116,8 @@ impl SourceDesk {
     }
 
     /// Live sessions that name somebody, in an order of their own, after `after`, at most `limit`; of one user, who is
-    /// called `source:subject`, or of all. Looks at every row; ends within twenty seconds.
+    /// called `source:subject`, or of all. Looks at every row; ends within twenty seconds. A row that was ended here and
+    /// came back is no session; it is deleted again.
     ///
     /// # Errors
     /// Could not ask.
@@ -128,7 +147,8 @@ impl SourceDesk {
         for _ in 0..MOST_ROWS.div_ceil(PAGE as usize) {
             let rows = self.lookups.table().list(which, after, PAGE).await?;
             let is_last = rows.len() < PAGE as usize;
-            let known = futures_util::stream::iter(rows)
+            let end_of_page = rows.last().map(|row| row.hash);
+            let known = futures_util::stream::iter(self.not_ended(rows).await?)
                 .map(|row| async move { (row.hash, self.known(row, user, now).await) })
                 .buffered(TOGETHER);
             let mut known = std::pin::pin!(known);
@@ -139,6 +159,7 @@ impl SourceDesk {
                 items.extend(session?);
                 after = Some(hash);
             }
+            after = end_of_page.or(after);
             if is_last {
                 return Ok(TheirSessions { items, next: None });
             }
@@ -180,21 +201,53 @@ impl SourceDesk {
     /// Could not ask.
     pub async fn show(&self, id: PublicId, now: Timestamp) -> Result<Option<TheirSession>, StoreError> {
         let label = self.lookups.settings().label();
-        match self.lookups.table().show(*id.0.as_bytes(), &label).await? {
+        let found = self.lookups.table().show(*id.0.as_bytes(), &label).await?;
+        match self.not_ended(found.into_iter().collect()).await?.pop() {
             Some(row) => self.known(row, None, now).await,
             None => Ok(None),
         }
     }
 
+    /// Those of `rows` that were not ended here. The others are deleted again, as on the way of a request.
+    async fn not_ended(&self, rows: Vec<ListedRow>) -> Result<Vec<ListedRow>, StoreError> {
+        let settings = self.lookups.settings();
+        if rows.is_empty() || !settings.table.are_ended() {
+            return Ok(rows);
+        }
+        let digests: Vec<Digest> = rows.iter().map(|row| settings.row(&row.hash)).collect();
+        let ended: HashSet<Digest> = self.store.find_tombstones(&digests).await?.into_iter().collect();
+        let (back, live): (Vec<_>, Vec<_>) = rows
+            .into_iter()
+            .partition(|row| ended.contains(&settings.row(&row.hash)));
+        let delete = |row: ListedRow| async move {
+            self.lookups.is_ended(settings.row(&row.hash)).await;
+            self.lookups.delete_again(&row.key).await;
+        };
+        futures_util::stream::iter(back)
+            .for_each_concurrent(TOGETHER, delete)
+            .await;
+        Ok(live)
+    }
+
     /// The session that a request of a moment ago named, by the digest of its entry.
     pub(in super::super) async fn at_hand(&self, found: Found, now: Timestamp) -> Option<TheirSession> {
         let key = self.lookups.key(&found.session.digest).await?.text;
-        Some(TheirSession {
-            hash: super::hash_of(&key),
-            left: found.session.ends_at.since(now),
-            found,
-            key,
-        })
+        let row = KnownRow::new(key, found.session.ends_at.since(now));
+        Some(TheirSession { found, row })
+    }
+
+    /// The row with this key, live or over and whoever it names, and the name of its user where it names one.
+    pub(in super::super) async fn row_of(
+        &self,
+        key: String,
+    ) -> Result<Option<(KnownRow, Option<Username>)>, StoreError> {
+        let Some(row) = self.lookups.table().find(&key).await? else {
+            return Ok(None);
+        };
+        let left = row.left;
+        let holder = self.lookups.holder_of(row).await?.ok();
+        let name = holder.map(|(subject, _)| facts::principal(self.name(), &subject));
+        Ok(Some((KnownRow::new(key, left), name)))
     }
 
     /// What a row is, when it names somebody, or `user`.
@@ -227,9 +280,7 @@ impl SourceDesk {
                 session: session(digest, &digest, &user, now, left),
                 user,
             },
-            left,
-            key,
-            hash,
+            row: KnownRow { left, key, hash },
         }))
     }
 
@@ -252,20 +303,30 @@ impl SourceDesk {
     ///
     /// # Errors
     /// See [`EndError`].
-    pub async fn end(&self, store: &dyn Store, sessions: &[TheirSession], event: Event) -> Result<(), EndError> {
+    pub async fn end(&self, sessions: &[TheirSession], event: Event) -> Result<(), EndError> {
         if !self.may_end() {
             return Err(EndError::MayNot);
         }
-        if sessions.is_empty() {
+        let rows: Vec<&KnownRow> = sessions.iter().map(TheirSession::row).collect();
+        self.end_rows(&rows, event).await
+    }
+
+    /// The same, whoever may end sessions.
+    pub(in super::super) async fn end_rows(&self, rows: &[&KnownRow], event: Event) -> Result<(), EndError> {
+        if rows.is_empty() {
             return Ok(());
         }
-        let now = store.now().await.map_err(EndError::NotStored)?;
-        let tombstones: Vec<Tombstone> = sessions.iter().map(|one| self.tombstone(one, now)).collect();
-        store.bury(&tombstones, event).await.map_err(EndError::NotStored)?;
+        let now = self.store.now().await.map_err(EndError::NotStored)?;
+        let event = Event {
+            source: Some(self.name().to_owned()),
+            ..event
+        };
+        let tombstones: Vec<Tombstone> = rows.iter().map(|one| self.tombstone(one, now)).collect();
+        self.store.bury(&tombstones, event).await.map_err(EndError::NotStored)?;
         for one in &tombstones {
             self.lookups.is_ended(one.digest).await;
         }
-        let keys: Vec<String> = sessions.iter().map(|one| one.key.clone()).collect();
+        let keys: Vec<String> = rows.iter().map(|one| one.key.clone()).collect();
         let mut deleted = futures_util::stream::iter(keys)
             .map(|key| {
                 let lookups = Arc::clone(&self.lookups);
@@ -279,7 +340,7 @@ impl SourceDesk {
         failed.map_or(Ok(()), |error| Err(EndError::RowsStand(error)))
     }
 
-    fn tombstone(&self, one: &TheirSession, now: Timestamp) -> Tombstone {
+    fn tombstone(&self, one: &KnownRow, now: Timestamp) -> Tombstone {
         Tombstone {
             digest: self.lookups.settings().row(&one.hash),
             source: self.name().to_owned(),
@@ -301,9 +362,28 @@ impl TheirSession {
         }
     }
 
-    /// By what its row is known, for tombstones and caches.
-    pub(in super::super) fn row(&self, settings: &SourceSettings) -> crate::model::Digest {
+    pub(in super::super) const fn row(&self) -> &KnownRow {
+        &self.row
+    }
+}
+
+impl KnownRow {
+    pub(super) fn new(key: String, left: Duration) -> Self {
+        Self {
+            hash: super::hash_of(&key),
+            left,
+            key,
+        }
+    }
+
+    /// By what it is known, for tombstones and caches.
+    pub(in super::super) fn digest(&self, settings: &SourceSettings) -> Digest {
         settings.row(&self.hash)
+    }
+
+    /// By what people know it.
+    pub(in super::super) fn public_id(&self, settings: &SourceSettings) -> PublicId {
+        public_id(&self.digest(settings))
     }
 
     pub(in super::super) fn key(&self) -> &str {

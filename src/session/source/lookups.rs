@@ -354,7 +354,7 @@ pub(super) fn session(digest: Digest, row: &Digest, user: &User, now: Timestamp,
     let end = now.plus(left);
     Session {
         digest,
-        public_id: PublicId(named_uuid(&["session", &hex::encode(row.0)])),
+        public_id: public_id(row),
         user: user.id,
         created_at: now,
         authenticated_at: Timestamp::from_micros(0),
@@ -369,6 +369,11 @@ pub(super) fn session(digest: Digest, row: &Digest, user: &User, now: Timestamp,
         last_address: None,
         data: None,
     }
+}
+
+/// By what people know the session of this row.
+pub(super) fn public_id(row: &Digest) -> PublicId {
+    PublicId(named_uuid(&["session", &hex::encode(row.0)]))
 }
 
 /// The key of a user of an application.

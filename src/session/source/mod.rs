@@ -10,6 +10,7 @@ mod copying;
 mod desk;
 mod ended;
 mod envelope;
+mod everyone;
 mod facts;
 mod keys;
 mod lookups;
@@ -26,7 +27,9 @@ mod trial;
 
 pub use check::{SourceReport, check_source};
 pub use copying::{CopyError, CopyReport, CopySettings, copy_sessions};
+pub(super) use desk::KnownRow;
 pub use desk::{EndError, SourceDesk, TheirSession, TheirSessions};
+pub use everyone::EndedThere;
 pub use facts::principal;
 pub use keys::Secrets;
 pub(super) use lookups::Lookups;
@@ -47,7 +50,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use steps::Key;
+pub(super) use steps::Key;
 
 /// How one source works.
 #[derive(Clone, Debug)]

@@ -145,6 +145,13 @@ pub struct LegacySettings {
 }
 
 impl LegacySettings {
+    /// Whether sessions are ended here at all, so that an end must be remembered: by people (`may_end`), or by the log-ins
+    /// and log-outs that are ones in the application, too.
+    #[must_use]
+    pub const fn are_ended(&self) -> bool {
+        self.may_end || self.adding.rows
+    }
+
     /// Where the table is and who reads it, for people: server, database, role and table, never a password.
     #[must_use]
     pub fn description(&self) -> String {

@@ -514,3 +514,150 @@ async fn a_log_out_ends_both_sessions_that_a_browser_has() {
     let own = client.get(HOST, "/.portcullis/sessions", &lines).await.json();
     assert_eq!(own["sessions"].as_array().map(Vec::len), Some(1));
 }
+
+#[tokio::test]
+async fn everybodys_end_is_one_in_applications_that_allow_it_and_of_the_others_it_is_said() {
+    let database = Postgres::shared().database();
+    Postgres::shared().sql(&database, TABLE);
+    let shop = Postgres::shared().database();
+    Postgres::shared().sql(&shop, TABLE);
+    let kept = source(&shop, "")
+        .replace("\"crm\"", "\"shop\"")
+        .replace(HOST, "other.example.test");
+    let both = format!("{}{kept}", source(&database, ENDS));
+    let pair = Pair::over(2, &both, database, |_| Reply::text("hello"));
+    pair.save("sid0", ADA);
+    assert_eq!(pair.ask(1, "/members", "sid0").await.status, 200);
+    // More than one page of rows; visitors among them, and such that are over.
+    pair.sql(&format!(
+        "INSERT INTO session SELECT 'many' || n, '{ADA}', now() AT TIME ZONE 'UTC' + interval '1 hour' \
+         FROM generate_series(1, 450) AS n"
+    ));
+    pair.save("visitor", r#"{"cookie":{}}"#);
+    // Too large to be read here: nobody can say that it signs nobody in.
+    pair.save(
+        "large",
+        &ADA.replace("42}", &format!("42}},\"x\":\"{}\"", "x".repeat(70_000))),
+    );
+    pair.sql(&format!(
+        "INSERT INTO session VALUES ('over', '{ADA}', now() AT TIME ZONE 'UTC' - interval '1 second')"
+    ));
+    Postgres::shared().sql(
+        &shop,
+        &format!("INSERT INTO session VALUES ('sid0', '{ADA}', now() AT TIME ZONE 'UTC' + interval '1 hour')"),
+    );
+    pair.gateways[0].add_user("ada", "correct horse battery", &[]);
+    let mut browser = pair.client(0).await;
+    browser.sign_in(HOST, "ada", "correct horse battery").await;
+    let answer = pair.admin(0, "DELETE", "/api/sessions?all=true").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let expected = serde_json::json!({
+        "ended": 453,
+        "sources": [
+            { "source": "crm", "state": "ended", "ended": 452 },
+            { "source": "shop", "state": "not_allowed", "ended": 0 },
+        ],
+    });
+    assert_eq!(answer.json(), expected);
+    let left = pair.sql("SELECT string_agg(sid, ' ' ORDER BY sid) FROM session");
+    assert_eq!(left, "over visitor");
+    assert_eq!(Postgres::shared().sql(&shop, "SELECT count(*) FROM session"), "1");
+    pair.until_status(1, "sid0", 401).await;
+    // It is an end like any other: what a request brings back is nobody's.
+    pair.save("sid0", ADA);
+    pair.until_status(0, "sid0", 401).await;
+    // By command, likewise.
+    pair.save("sid8", ADA);
+    let ended = pair.gateways[0].command(&["session", "end", "--all"], "");
+    let said = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert!(
+        ended.status.success() && said.contains("crm: 1 session ended."),
+        "{said}"
+    );
+    assert!(said.contains("shop: left alone"), "{said}");
+    assert_eq!(pair.rows("sid8"), "0");
+    // Where it cannot be written down, nothing is reported as done.
+    pair.save("sid7", ADA);
+    pair.store_sql("ALTER TABLE legacy_ended RENAME TO away");
+    let answer = pair.admin(0, "DELETE", "/api/sessions?all=true").await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert_eq!(pair.rows("sid7"), "1");
+}
+
+#[tokio::test]
+async fn a_row_that_came_back_is_in_no_list_and_goes_again_when_it_is_seen() {
+    let pair = Pair::start(ENDS, |_| Reply::text("hello"));
+    pair.save("sid0", ADA);
+    let id = pair.id_of("crm:42").await;
+    // By a command, which is over before the application saves it once more: nobody looks after the row.
+    let ended = pair.gateways[0].command(&["session", "end", "--user", "crm:42"], "");
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    pair.save("sid9", ADA);
+    let line = format!("Cookie: {}", signed("sid9"));
+    let lines = [line.as_str(), "Accept: application/json"];
+    for (which, expected) in [
+        ("all of the source", "1"),
+        ("of the user", "1"),
+        ("by its id", "404"),
+        ("one's own", "1"),
+        ("by command", "1"),
+        ("by command and id", "false"),
+    ] {
+        pair.save("sid0", ADA);
+        let found = match which {
+            "all of the source" => pair.listed("source=crm").await.len().to_string(),
+            "of the user" => pair.listed("user=crm:42").await.len().to_string(),
+            "by its id" => {
+                let shown = pair.admin(1, "GET", &format!("/api/sessions/{id}")).await;
+                shown.status.to_string()
+            }
+            "one's own" => {
+                let own = pair
+                    .client(1)
+                    .await
+                    .get(HOST, "/.portcullis/sessions", &lines)
+                    .await
+                    .json();
+                own["sessions"].as_array().map_or(0, Vec::len).to_string()
+            }
+            "by command" => {
+                let listed = pair.gateways[1].command(&["session", "list", "--source", "crm", "--json"], "");
+                let listed: Value = serde_json::from_slice(&listed.stdout).expect("a list");
+                listed["items"].as_array().map_or(0, Vec::len).to_string()
+            }
+            _ => {
+                let shown = pair.gateways[1].command(&["session", "show", &id], "");
+                shown.status.success().to_string()
+            }
+        };
+        assert_eq!(found, expected, "{which}");
+        assert_eq!(pair.rows("sid0"), "0", "{which}: the row stands");
+    }
+}
+
+#[tokio::test]
+async fn a_page_hears_what_becomes_of_a_session_that_the_application_keeps() {
+    let pair = Pair::start(ENDS, |_| Reply::text("hello"));
+    pair.save("sid0", ADA);
+    let mut page = pair.client(1).await;
+    let cookie = signed("sid0");
+    let request = format!("GET /.portcullis/events HTTP/1.1\r\nHost: {HOST}\r\nCookie: {cookie}\r\n\r\n");
+    page.send(request.as_bytes()).await;
+    let head = page.head().await;
+    assert_eq!(
+        (head.status, head.value("content-type")),
+        (200, Some("text/event-stream"))
+    );
+    let id = pair.id_of("crm:42").await;
+    let answer = pair.admin(0, "DELETE", &format!("/api/sessions/{id}")).await;
+    assert_eq!(answer.status, 204, "{}", answer.text());
+    page.until(b"event: ended\n").await;
+    let said = page.until(b"\n\n").await;
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains(&id) && said.contains("\"reason\""), "{said}");
+    let mut stranger = pair.client(1).await;
+    let other = format!("Cookie: {}", signed("sid1"));
+    let lines = [other.as_str(), "Accept: application/json"];
+    let refused = stranger.get(HOST, "/.portcullis/events", &lines).await;
+    assert_eq!(refused.status, 401, "{}", refused.text());
+}

@@ -250,6 +250,54 @@ async fn a_log_out_here_is_one_in_the_application() {
 }
 
 #[tokio::test]
+async fn what_a_log_in_or_a_log_out_ended_stays_ended_though_a_request_saves_it_again() {
+    for more in [OPEN.to_owned(), format!("{OPEN}\nend = true")] {
+        let scene = scene(&more).await;
+        scene.app_user("42");
+        let saved = |sid: &str, user: u32| {
+            scene.sql(&format!("DELETE FROM session WHERE sid = '{sid}'"));
+            scene.row(sid, &format!("{{\"cookie\":{{}},\"passport\":{{\"user\":{user}}}}}"));
+        };
+        saved("planted", 7);
+        let answer = scene.log_in(&signed("planted")).await;
+        assert_eq!(answer.json()["applications"][0]["state"], "opened", "{}", answer.text());
+        saved("planted", 7);
+        assert_eq!(scene.told("/", &signed("planted")).await, None, "{more}");
+        assert_eq!(scene.sql("SELECT count(*) FROM session WHERE sid = 'planted'"), "0");
+        let browser = both(&answer);
+        let (ours, theirs) = browser.split_once("; ").expect("two cookies");
+        assert_eq!(scene.told("/", theirs).await.as_deref(), Some("crm:42"));
+        let sid = scene.sql("SELECT sid FROM session");
+        let answer = scene.log_out(&browser).await;
+        assert_eq!(answer.status, 204, "{more}: {}", answer.text());
+        for name in ["__Host-portcullis=;", "connect.sid=;"] {
+            let taken = |line: &&str| line.starts_with(name) && line.contains("Max-Age=0");
+            let lines = answer.values("set-cookie");
+            assert!(lines.iter().any(taken), "{more}: {lines:?}");
+        }
+        saved(&sid, 42);
+        assert_eq!(scene.told("/", theirs).await, None, "{more}");
+        assert_eq!(scene.told("/", ours).await, None, "{more}");
+        assert_eq!(scene.sql("SELECT count(*) FROM session"), "0", "{more}");
+        let audit = scene.stage.gateway.command(&["audit", "--json"], "");
+        let audit = String::from_utf8_lossy(&audit.stdout).into_owned();
+        let of = |parts: &[&str]| {
+            audit
+                .lines()
+                .filter(|line| parts.iter().all(|part| line.contains(part)))
+                .count()
+        };
+        assert_eq!(
+            of(&["\"session_ended\"", "\"replaced\"", "crm:7", "\"source\":\"crm\""]),
+            1,
+            "{audit}"
+        );
+        assert_eq!(of(&["\"logged_out\"", "crm:42", "\"source\":\"crm\""]), 1, "{audit}");
+        assert_eq!(of(&["\"app_user_changed\"", "\"source\":\"crm\""]), 1, "{audit}");
+    }
+}
+
+#[tokio::test]
 async fn two_people_in_one_browser_are_still_two() {
     let scene = scene(OPEN).await;
     scene.app_user("42");
