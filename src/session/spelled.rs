@@ -15,12 +15,14 @@ impl Sessions {
     /// The cookies of those sources whose sessions can be ended here.
     pub fn their_cookies(&self) -> impl Iterator<Item = TheirCookie> {
         let settings = self.sources.iter().map(|source| source.settings());
-        settings.filter(|settings| settings.table.may_end).flat_map(|settings| {
-            settings.mapping.cookies.iter().map(|name| TheirCookie {
-                name: name.clone(),
-                hosts: settings.hosts.clone(),
-                single: settings.mapping.takes_one_only(),
+        settings
+            .filter(|settings| settings.table.are_ended())
+            .flat_map(|settings| {
+                settings.mapping.cookies.iter().map(|name| TheirCookie {
+                    name: name.clone(),
+                    hosts: settings.hosts.clone(),
+                    single: settings.mapping.takes_one_only(),
+                })
             })
-        })
     }
 }
