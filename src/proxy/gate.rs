@@ -12,6 +12,7 @@ use crate::session::Identified;
 use crate::session::Live;
 use crate::session::Local;
 use crate::session::Recognised;
+use crate::session::Withheld;
 use crate::web::cookie_pairs;
 use crate::web::cookie_values;
 use http::HeaderMap;
@@ -32,11 +33,26 @@ pub enum Pass {
     Preflight,
 }
 
-/// Decides where nothing has to be waited for: `None` when the store must be asked.
+/// Decides where nothing has to be waited for: `None` when the store must be asked. Takes cookies from the request that
+/// must not go on.
 ///
 /// `Some(Err)` is the rule that was not met.
-pub fn decide_now(arrived: &Arrived, route: &Route, sessions: &Local, cookie: &str) -> Option<Result<Pass, Refusal>> {
+pub fn decide_now(
+    arrived: &mut Arrived,
+    route: &Route,
+    sessions: &Local,
+    cookie: &str,
+) -> Option<Result<Pass, Refusal>> {
     let rule = &route.settings;
+    let headers = arrived.request.headers();
+    let withheld = sessions
+        .shared()
+        .withheld(&arrived.client.host, asked(rule), cookie_pairs(headers));
+    match withheld {
+        Withheld::Names(names) if names.is_empty() => {}
+        Withheld::Names(names) => withhold_cookies(arrived.request.headers_mut(), &names),
+        Withheld::Unknown => return None,
+    }
     if let Some(decision) = without_session(arrived, rule).transpose() {
         return Some(decision);
     }
@@ -56,6 +72,16 @@ pub fn decide_now(arrived: &Arrived, route: &Route, sessions: &Local, cookie: &s
 /// The rule that was not met, or that it could not be asked.
 pub async fn decide(arrived: &mut Arrived, route: &Route, sessions: &Local, cookie: &str) -> Result<Pass, Refusal> {
     let rule = &route.settings;
+    let pairs = cookie_pairs(arrived.request.headers());
+    let shared = sessions.shared();
+    let withheld = shared.withheld_asking(&arrived.client.host, asked(rule), pairs).await;
+    if !withheld.is_empty() {
+        withhold_cookies(arrived.request.headers_mut(), &withheld);
+    }
+    // It was not looked at yet where a cookie had to be asked about.
+    if let Some(decision) = without_session(arrived, rule).transpose() {
+        return decision;
+    }
     if !rule.sessions.sources.is_empty() {
         let (decision, withheld) = decide_among(arrived, rule, sessions, cookie).await;
         if !withheld.is_empty() {
@@ -70,6 +96,14 @@ pub async fn decide(arrived: &mut Arrived, route: &Route, sessions: &Local, cook
         )
         .await;
     judge(identified, rule)
+}
+
+/// The sources that a rule asks for whose request it is.
+fn asked(rule: &RouteSettings) -> &[String] {
+    match rule.access {
+        Access::Public => &[],
+        _ => &rule.sessions.sources,
+    }
 }
 
 /// The same where a route accepts sessions of applications.

@@ -151,7 +151,7 @@ enum Next {
 /// Most sessions are at hand and are decided on here; only a look-up waits, and keeps its state in a box of its own.
 fn arrive(core: &Core, request: Request<Incoming>, arrival: Arrival, trip: &mut Trip) -> Result<Next, Refusal> {
     let shared = core.shared();
-    let arrived = intake::take_in(request, arrival, &shared.settings, trip.request_id)?;
+    let mut arrived = intake::take_in(request, arrival, &shared.settings, trip.request_id)?;
     trip.came_from(&arrived.client);
     let route = match find(core, &arrived)? {
         Target::Portal(alias) => {
@@ -167,7 +167,7 @@ fn arrive(core: &Core, request: Request<Incoming>, arrival: Arrival, trip: &mut 
     if shared.firewall.is_worker_over_portal(&arrived.request) {
         return Err(Refusal::Forbidden("service_worker"));
     }
-    match gate::decide_now(&arrived, &route, core.sessions(), &shared.cookie.name) {
+    match gate::decide_now(&mut arrived, &route, core.sessions(), &shared.cookie.name) {
         Some(decision) => depart(core, arrived, decision?, route, trip)
             .map(Box::new)
             .map(Next::Go),

@@ -272,6 +272,9 @@ impl Cache {
         self.stripes.forget(digest);
         self.streams.doubt(digest);
         for source in self.companions().iter().filter(|source| source.elder.is_some()) {
+            if let Some(lookups) = &source.lookups {
+                lookups.hear(*digest);
+            }
             source.forget_row(digest);
         }
     }

@@ -49,6 +49,7 @@ mod testing;
 mod tests;
 mod token;
 mod watch;
+mod withheld;
 
 pub use crate::model::WhenFull;
 pub use crate::store::Ended;
@@ -83,6 +84,7 @@ pub use source::{
 };
 pub use spelled::TheirCookie;
 pub use sweep::{SweepSettings, Swept, sweep_store};
+pub use withheld::Withheld;
 
 use crate::clock::Clock;
 use crate::model::Digest;

@@ -4,9 +4,12 @@ use super::lookups::Lookups;
 use crate::model::Digest;
 use crate::store::Store;
 use crate::store::StoreError;
+use futures_util::FutureExt;
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 /// Rows that are looked after at once, and the pauses between two looks.
@@ -20,16 +23,82 @@ const CARE: [Duration; 6] = [
     Duration::from_secs(30),
 ];
 
+/// Rows that are remembered to have been ended; who has no cookie of such a row cannot add one.
+const MOST_ENDED: u64 = 100_000;
+const KEPT: Duration = Duration::from_hours(1);
+
+/// What this process knows of ends of rows.
+pub(super) struct Ends {
+    /// Rows that are known to have been ended here.
+    ended: moka::future::Cache<Digest, ()>,
+    /// What was told of, ends of rows among it.
+    heard: moka::future::Cache<Digest, ()>,
+    /// Whether there was anything in either.
+    any: AtomicBool,
+}
+
+impl Ends {
+    pub(super) fn new() -> Self {
+        let few = || {
+            moka::future::Cache::builder()
+                .max_capacity(MOST_ENDED)
+                .time_to_live(KEPT)
+                .build()
+        };
+        Self {
+            ended: few(),
+            heard: few(),
+            any: AtomicBool::new(false),
+        }
+    }
+}
+
 impl Lookups {
     /// This row was ended here.
     pub(super) async fn is_ended(&self, row: Digest) {
-        self.ended.insert(row, ()).await;
+        self.ends.ended.insert(row, ()).await;
+        self.ends.any.store(true, Relaxed);
+    }
+
+    /// Something was told that may be the end of this row.
+    pub(crate) fn hear(&self, row: Digest) {
+        // What cannot be done at once, moka does later.
+        let _ = self.ends.heard.insert(row, ()).now_or_never();
+        self.ends.any.store(true, Relaxed);
+    }
+
+    /// Whether anything is known or was heard of ends of rows.
+    pub(crate) fn knows_ends(&self) -> bool {
+        self.ends.any.load(Relaxed)
+    }
+
+    /// Whether this row is known to have been ended here.
+    pub(crate) fn knows_end_of(&self, row: &Digest) -> bool {
+        self.ends.ended.contains_key(row)
+    }
+
+    /// Whether something was told that may be the end of this row.
+    pub(crate) fn heard_of(&self, row: &Digest) -> bool {
+        self.ends.heard.contains_key(row)
+    }
+
+    /// Whether this row was ended here, asking our own store where something was heard of it.
+    pub(crate) async fn learn_end_of(&self, store: &dyn Store, row: Digest) -> Result<bool, StoreError> {
+        if self.knows_end_of(&row) || !self.heard_of(&row) {
+            return Ok(self.knows_end_of(&row));
+        }
+        let was_ended = !store.find_tombstones(&[row]).await?.is_empty();
+        if was_ended {
+            self.is_ended(row).await;
+        }
+        self.ends.heard.invalidate(&row).await;
+        Ok(was_ended)
     }
 
     /// Whether the row that was asked for by this digest is known to have been ended here.
     pub(crate) async fn was_ended(&self, digest: &Digest) -> bool {
         match self.key(digest).await {
-            Some(key) => self.ended.contains_key(&self.settings.row_of(&key.text)),
+            Some(key) => self.ends.ended.contains_key(&self.settings.row_of(&key.text)),
             None => false,
         }
     }

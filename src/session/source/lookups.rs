@@ -1,5 +1,6 @@
 use super::SourceSettings;
 use super::ended;
+use super::ended::Ends;
 use super::facts;
 use super::facts::Row;
 use super::payload;
@@ -40,8 +41,6 @@ use uuid::Uuid;
 
 /// Keys that are remembered for their digests, so that open streams can be asked for again.
 const MOST_KEYS: u64 = 1_000_000;
-/// Rows that are remembered to have been ended; who has no cookie of such a row cannot add one.
-const MOST_ENDED: u64 = 100_000;
 const KEYS_KEPT: Duration = Duration::from_hours(1);
 /// Rows asked for at once for open streams.
 const TOGETHER: usize = 4;
@@ -70,8 +69,7 @@ pub(crate) struct Lookups {
     /// Where users of ours are, whom some of the application's are.
     natives: Option<Arc<dyn Store>>,
     pub(super) keys: moka::future::Cache<Digest, Key>,
-    /// Rows that are known to have been ended here.
-    pub(super) ended: moka::future::Cache<Digest, ()>,
+    pub(super) ends: Ends,
     clock: Clock,
     /// Rows of ended sessions that came back and were deleted again.
     pub(super) brought_back: Counter,
@@ -100,10 +98,7 @@ impl Lookups {
                 .max_capacity(MOST_KEYS)
                 .time_to_idle(KEYS_KEPT)
                 .build(),
-            ended: moka::future::Cache::builder()
-                .max_capacity(MOST_ENDED)
-                .time_to_live(KEYS_KEPT)
-                .build(),
+            ends: Ends::new(),
             clock,
             brought_back: Counter::default(),
             care: Arc::new(Semaphore::new(ended::MOST_CARED_FOR)),

@@ -585,6 +585,50 @@ async fn everybodys_end_is_one_in_applications_that_allow_it_and_of_the_others_i
 }
 
 #[tokio::test]
+async fn a_route_that_asks_nobody_whose_a_request_is_gives_an_ended_cookie_to_no_application() {
+    let public = "[[route]]\nname = \"open\"\nhost = \"app.example.test\"\npath = \"/open\"\nupstream = \"app\"\n\
+                  access = \"public\"\n";
+    let pair = Pair::start(&format!("{ENDS}\n{public}"), |_| Reply::text("hello"));
+    pair.save("sid0", ADA);
+    pair.save("sid9", ADA);
+    let cookies = async |index: usize, path: &str, sid: &str| {
+        pair.app.forget();
+        let answer = pair.ask(index, path, sid).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        pair.app.last().values("cookie").join("")
+    };
+    // One of each kind: nobody is asked, and others are.
+    let paths = ["/open", "/ours"];
+    let id = pair.ask(0, "/.portcullis/session", "sid0").await.json()["public_id"].clone();
+    let answer = pair
+        .admin(0, "DELETE", &format!("/api/sessions/{}", id.as_str().expect("an id")))
+        .await;
+    assert_eq!(answer.status, 204, "{}", answer.text());
+    pair.save("sid0", ADA);
+    for path in paths {
+        assert_eq!(cookies(0, path, "sid0").await, "theme=dark", "{path}");
+        // The other instance has seen neither the session nor its end; it was told.
+        let started = Instant::now();
+        while cookies(1, path, "sid0").await != "theme=dark" {
+            assert!(started.elapsed() < PATIENCE, "{path}: it goes on");
+            pause();
+        }
+        let whole = format!("theme=dark; {}", signed("sid9"));
+        assert_eq!(cookies(1, path, "sid9").await, whole, "byte for byte");
+    }
+    // Nobody waits for a database there.
+    pair.sql("ALTER TABLE session RENAME TO away");
+    pair.store_sql("ALTER TABLE legacy_ended RENAME TO away");
+    for path in paths {
+        assert_eq!(cookies(1, path, "sid0").await, "theme=dark", "{path}");
+        assert_eq!(
+            cookies(0, path, "sid9").await,
+            format!("theme=dark; {}", signed("sid9"))
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_row_that_came_back_is_in_no_list_and_goes_again_when_it_is_seen() {
     let pair = Pair::start(ENDS, |_| Reply::text("hello"));
     pair.save("sid0", ADA);
