@@ -446,6 +446,24 @@ mod tests {
         assert!(matches!(this.pulse.lost(Duration::ZERO), Some(Lost::ClockSet)));
     }
 
+    /// Whoever sees those of one database can renew the lease of no other.
+    #[test]
+    fn heartbeats_of_each_database_are_sealed_with_keys_of_its_own() {
+        let secrets = [SecretSlice::from(vec![7; 32])];
+        let all = [
+            keys(&secrets),
+            keys_of_source(&secrets, "crm"),
+            keys_of_source(&secrets, "shop"),
+        ];
+        let now = Timestamp::from_micros(1_800_000_000_000_000);
+        for (number, one) in all.iter().enumerate() {
+            let beat = one[0].beat(now);
+            let heeded = all.each_ref().map(|known| beat.sent(known) == Some(now));
+            assert_eq!(heeded.iter().filter(|heeded| **heeded).count(), 1);
+            assert!(heeded[number]);
+        }
+    }
+
     #[test]
     fn who_hears_nothing_sends_a_heartbeat_and_who_hears_one_waits() {
         let mut pulse = Pulse::new(Duration::ZERO);

@@ -6,7 +6,6 @@ use super::facts;
 use super::facts::Row;
 use super::lookups::public_id;
 use super::lookups::session;
-use super::lookups::user_id;
 use super::payload::PayloadFormat;
 use crate::clock::Clock;
 use crate::model::Digest;
@@ -187,12 +186,20 @@ impl SourceDesk {
         now: Timestamp,
     ) -> Result<Vec<TheirSession>, StoreError> {
         let settings = self.lookups.settings();
-        // Who is a user of ours by `user_map` has another name than the rows say.
-        let is_theirs = |subject: &&String| user_id(&settings.name, subject) == user.id;
-        let mapped = settings.user_map.keys().find(is_theirs);
-        let principal = mapped.map(|subject| facts::principal(&settings.name, subject));
-        let name = principal.as_ref().unwrap_or(&user.username);
-        self.all_of(name.as_str(), now).await
+        // Who is a user of ours by `user_map` has another name than the rows say, or several.
+        let is_theirs = |name: &String| Username::parse(name).is_ok_and(|name| name == user.username);
+        let mapped = settings.user_map.iter().filter(|(_, name)| is_theirs(name));
+        let mut names: Vec<Username> = mapped
+            .map(|(subject, _)| facts::principal(&settings.name, subject))
+            .collect();
+        if names.is_empty() {
+            names.push(user.username.clone());
+        }
+        let mut all = Vec::new();
+        for name in names {
+            all.append(&mut self.all_of(name.as_str(), now).await?);
+        }
+        Ok(all)
     }
 
     /// The live session with this public id. Looks at every row; ends within ten seconds.

@@ -1,5 +1,7 @@
 //! Sessions of an application that are ended here: refused everywhere, whatever the application does with its rows.
 
+mod late;
+
 use super::*;
 use crate::support::client::{Client, Response};
 use crate::support::fleet::{SEEN, TOKEN};

@@ -8,6 +8,7 @@ mod costs;
 mod ended;
 mod formats;
 mod known;
+mod locked;
 mod moved;
 mod opened;
 mod refused;

@@ -1,5 +1,7 @@
 //! An application goes over to the gateway's log-in, and nobody who is signed in has to sign in again.
 
+mod whom;
+
 use super::*;
 use crate::support::client::{Client, Response};
 use crate::support::gateway::{Gateway, PATIENCE, pause, portcullis};

@@ -199,6 +199,23 @@ async fn a_trigger_that_is_switched_off_is_noticed_and_named_and_the_short_bound
     until_seen(&scene, "1").await;
 }
 
+/// It was asked for when a long bound held, and is judged by the short one from then on.
+#[tokio::test]
+async fn a_stream_that_began_with_the_trigger_ends_by_the_short_bound_once_it_is_gone() {
+    let bounds = "max_age = \"1s\"\n[cache]\nmax_age = \"5m\"";
+    let scene = Scene::with(bounds, |_| Reply::WebSocketEcho).await;
+    scene.told_at_once(bounds).await;
+    scene.row("sid0", ADA);
+    let mut client = scene.stage.client().await;
+    client.send(handshake("/", &signed("sid0")).as_bytes()).await;
+    assert_eq!(client.head().await.status, 101);
+    scene.sql("ALTER TABLE session DISABLE TRIGGER ALL; DELETE FROM session");
+    let closed = tokio::time::timeout(PATIENCE, client.rest())
+        .await
+        .expect("it ends in time");
+    assert!(closed.starts_with(&[0x88]), "a Close: {closed:?}");
+}
+
 #[tokio::test]
 async fn moving_an_end_forward_tells_nothing_and_neither_does_what_nobody_reads() {
     let (url, _) = database();
@@ -282,11 +299,12 @@ async fn no_statement_of_the_application_fails_because_of_the_trigger() {
     );
     let role = format!("app_{}", url.rsplit('/').next().expect("a name"));
     ears.sql(&format!(
-        "CREATE ROLE {role}; GRANT SELECT, INSERT, UPDATE, DELETE ON session TO {role}"
+        "CREATE ROLE {role}; CREATE SCHEMA {role} AUTHORIZATION {role}; \
+         GRANT SELECT, INSERT, UPDATE, DELETE ON session TO {role}"
     ));
     let hostile = format!(
-        "SET ROLE {role}; CREATE FUNCTION pg_temp.sha256(bytea) RETURNS bytea LANGUAGE sql AS 'SELECT NULL::bytea'; \
-         SET search_path = pg_temp, public, pg_catalog; DELETE FROM public.session"
+        "SET ROLE {role}; CREATE FUNCTION {role}.sha256(bytea) RETURNS bytea LANGUAGE sql AS 'SELECT NULL::bytea'; \
+         SET search_path = {role}, pg_catalog; DELETE FROM public.session"
     );
     assert_eq!(ears.told(&hostile).await, [digests(&["sid0"])]);
     // Even one that cannot work at all.

@@ -66,6 +66,25 @@ async fn bytes_of_the_client_in_a_tunnel_are_activity_that_the_application_does_
     }
 }
 
+/// Each request is activity, and one statement a minute is enough for all of them.
+#[tokio::test]
+async fn activity_that_moves_no_end_asks_the_applications_database_nothing() {
+    let scene = Scene::with(TOUCH, |_| Reply::text("hello")).await;
+    scene.row("sid0", ADA);
+    assert!(scene.told("/", &signed("sid0")).await.is_some());
+    scene.until_prolonged();
+    let since = Instant::now();
+    // Whatever waits is written every second.
+    while since.elapsed() < Duration::from_secs(3) {
+        assert!(scene.told("/", &signed("sid0")).await.is_some());
+        pause();
+    }
+    let mut client = crate::support::client::Client::plain(scene.stage.gateway.admin()).await;
+    let metrics = client.get("127.0.0.1", "/metrics", &[]).await.text();
+    let skipped = "portcullis_touches_total{result=\"skipped\"} 0\n";
+    assert!(metrics.contains(skipped), "{metrics}");
+}
+
 #[tokio::test]
 async fn without_the_key_no_end_is_moved() {
     let scene = Scene::with("", |_| Reply::text("hello")).await;
