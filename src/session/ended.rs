@@ -77,7 +77,8 @@ impl Cache {
         elder.is_told(elder.time.elapsed())
     }
 
-    fn has_row_secrets(&self) -> bool {
+    /// Whether what an answer is kept by is more than its row's key.
+    pub(super) fn has_row_secrets(&self) -> bool {
         let lookups = self.lookups.as_ref();
         lookups.is_some_and(|lookups| lookups.settings().table.verify.is_some())
     }
@@ -107,7 +108,7 @@ impl Legacy {
 
     /// Ends sessions where that is allowed, and forgets them in this process, whatever became of their rows.
     async fn end(&self, sessions: &[TheirSession], event: Event) -> Result<(), SessionError> {
-        if !self.settings.table.may_end {
+        if !self.settings().table.may_end {
             return Err(EndError::MayNot.into());
         }
         let rows: Vec<&KnownRow> = sessions.iter().map(TheirSession::row).collect();
@@ -121,13 +122,13 @@ impl Legacy {
             return Err(SessionError::NoSource);
         };
         let Some((row, name)) = desk.row_of(key.text.clone()).await? else {
-            cache.forget_row(&self.settings.row_of(&key.text));
+            cache.forget_row(&self.settings().row_of(&key.text));
             return Ok(());
         };
         let name = name.map(|name| name.as_str().chars().take(MOST_NAME).collect());
         let event = Event {
             username: name,
-            session: Some(row.public_id(&self.settings)),
+            session: Some(row.public_id(self.settings())),
             ..event
         };
         self.end_rows(&[&row], event).await
@@ -153,7 +154,7 @@ impl Legacy {
     pub(super) fn forget_ended(&self, rows: &[&KnownRow], known: bool, why: StreamEnd) {
         let Some((cache, lookups)) = self.desk() else { return };
         for one in rows {
-            let row = one.digest(&self.settings);
+            let row = one.digest(self.settings());
             if known {
                 cache.row_is_over(&row, why);
                 lookups.look_after(&cache.control, one.key().to_owned());
@@ -169,13 +170,15 @@ impl Sessions {
     /// Whether sessions of this source may be ended here.
     #[must_use]
     pub fn may_end(&self, source: &str) -> bool {
-        self.source(source).is_some_and(|source| source.settings.table.may_end)
+        self.source(source)
+            .is_some_and(|source| source.settings().table.may_end)
     }
 
     /// Whether a log-in here is one in this source's application, too.
     #[must_use]
     pub fn opens(&self, source: &str) -> bool {
-        self.source(source).is_some_and(|source| source.settings.open.is_some())
+        self.source(source)
+            .is_some_and(|source| source.settings().open.is_some())
     }
 
     /// Live sessions of a source that name somebody: of `user`, who is called `source:subject`, or of all. See
@@ -226,8 +229,8 @@ impl Sessions {
     /// The path of an application's own log-out, where the operator named one.
     #[must_use]
     pub fn log_out_of(&self, entry: &Entry) -> Option<&str> {
-        let source = entry.source().and_then(|name| self.source(name))?;
-        source.settings.logout_paths.first().map(String::as_str)
+        let source = self.source_of(entry)?;
+        source.settings().logout_paths.first().map(String::as_str)
     }
 
     /// The live session of an application with this public id, and its source; all sources are asked.
@@ -238,7 +241,7 @@ impl Sessions {
         let now = self.now();
         let mut silent = None;
         for source in self.sources.iter() {
-            let desk = self.desk_of(&source.settings.name)?;
+            let desk = self.desk_of(&source.settings().name)?;
             let name = desk.name().to_owned();
             match self.on_control(async move { Ok(desk.show(id, now).await?) }).await {
                 Ok(Some(session)) => return Ok(Some((name, session))),
@@ -272,13 +275,13 @@ impl Sessions {
     /// The application's session that `live` is, to be ended; `None` for one of ours, and where it was not asked for within
     /// the last hour.
     pub async fn theirs(&self, live: &Live) -> Option<(String, TheirSession)> {
-        let name = live.entry.source.as_deref()?;
-        let desk = self.source(name)?.their_desk()?;
+        let source = self.source_of(&live.entry)?;
+        let desk = source.their_desk()?;
         let found = Found {
             session: live.entry.session.clone(),
             user: live.entry.user.clone(),
         };
-        Some((name.to_owned(), desk.at_hand(found, self.now()).await?))
+        Some((source.settings().name.clone(), desk.at_hand(found, self.now()).await?))
     }
 
     fn desk_of(&self, source: &str) -> Result<SourceDesk, SessionError> {
@@ -290,23 +293,23 @@ impl Sessions {
     /// Names of the cookies of the application whose session this is; none for one of ours.
     #[must_use]
     pub fn cookies_of(&self, entry: &Entry) -> &[String] {
-        let source = entry.source.as_deref().and_then(|name| self.source(name));
-        source.map_or(&[], |source| &source.settings.mapping.cookies)
+        self.source_of(entry)
+            .map_or(&[], |source| &source.settings().mapping.cookies)
     }
 
     /// Whether it must be asked if the session of a request was ended before its answer goes on; false at once for one of
     /// ours. `sets_cookie`: the answer gives its browser a session of the application's.
     #[must_use]
     pub fn may_have_ended(&self, entry: &Entry, sets_cookie: impl FnOnce(&[String]) -> bool) -> bool {
-        let Some(source) = entry.source.as_deref().and_then(|name| self.source(name)) else {
+        let Some(source) = self.source_of(entry) else {
             return false;
         };
-        let Some(cache) = source.cache().filter(|_| source.settings.table.are_ended()) else {
+        let Some(cache) = source.cache().filter(|_| source.settings().table.are_ended()) else {
             return false;
         };
         let session = &entry.session;
         let moved = !cache.stripes.hold(&session.digest, session.user, entry.stamps);
-        moved || (!cache.hears_ends() && sets_cookie(&source.settings.mapping.cookies))
+        moved || (!cache.hears_ends() && sets_cookie(&source.settings().mapping.cookies))
     }
 
     /// Whether the session of a request, which is an application's, was ended while the application answered. Then its row
@@ -321,8 +324,8 @@ impl Sessions {
     }
 
     async fn ask_ended(self: &Arc<Self>, entry: &Arc<Entry>, set: &[(Vec<u8>, Vec<u8>)]) -> EndedMeanwhile {
-        let source = entry.source.as_deref().and_then(|name| self.source(name));
-        let Some((cache, lookups, source)) = source.and_then(|it| Some((it.cache()?, it.lookups()?, it))) else {
+        let source = self.source_of(entry);
+        let Some((source, (cache, lookups))) = source.and_then(|source| Some((source, source.desk()?))) else {
             return EndedMeanwhile::No;
         };
         let session = &entry.session;
@@ -348,7 +351,7 @@ impl Sessions {
     async fn end_successors(&self, source: &Legacy, entry: &Entry, set: &[(Vec<u8>, Vec<u8>)]) {
         let now = self.now();
         for (name, value) in set {
-            let named = source.settings.named(&[(name, value)], now.as_seconds());
+            let named = source.settings().named(&[(name, value)], now.as_seconds());
             let Some((digest, key)) = named.filter(|(digest, _)| *digest != entry.session.digest) else {
                 continue;
             };
@@ -371,7 +374,7 @@ impl Sessions {
             let event = successor.told(event);
             if let Err(error) = source.end(&[successor], event).await {
                 tracing::warn!(
-                    source.name = source.settings.name,
+                    source.name = source.settings().name,
                     error = &error as &dyn std::error::Error,
                     "an application gave an ended session another id, and that one was not ended; its cookie was dropped"
                 );

@@ -22,9 +22,9 @@ impl Sessions {
     /// The first of a source whose sessions were not all ended; the other sources' are ended then, too.
     pub async fn end_everyone_there(self: &Arc<Self>, event: Event) -> Result<Vec<EndedThere>, SessionError> {
         let (mut all, mut failed) = (Vec::new(), None);
-        for source in self.sources.iter().filter(|source| !source.settings.moved) {
-            let name = source.settings.name.clone();
-            if !source.settings.table.may_end {
+        for source in self.sources.iter().filter(|source| !source.settings().moved) {
+            let name = source.settings().name.clone();
+            if !source.settings().table.may_end {
                 all.push(EndedThere::not_allowed(&name));
                 continue;
             }

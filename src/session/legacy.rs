@@ -14,6 +14,7 @@ use super::cache::Rules;
 use super::feed;
 use super::source::Lookups;
 use super::source::SourceSettings;
+use crate::clock::Clock;
 use crate::model::Digest;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,15 +54,6 @@ pub enum Among {
     Twice(Box<[Live; 2]>),
 }
 
-/// What became of sessions that an application keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gone {
-    /// The row changed or is gone whose key has this SHA-256: `sha256(convert_to(key::text, 'UTF8'))`.
-    Key(Digest),
-    /// Any row may have.
-    Everything,
-}
-
 /// What the cookies of a request say.
 #[derive(Debug)]
 pub struct Recognised {
@@ -74,7 +66,8 @@ pub struct Recognised {
 
 /// One source with a cache of its own, so that an application's slow database is nobody else's affair.
 pub(super) struct Legacy {
-    pub(super) settings: SourceSettings,
+    settings: SourceSettings,
+    clock: Clock,
     /// `None` where the address of its database cannot be used, which the configuration has refused.
     cache: Option<(Arc<Cache>, Arc<Lookups>)>,
 }
@@ -124,12 +117,13 @@ impl Legacy {
             };
             let (store, metrics) = (Arc::clone(&native.store), Arc::clone(&native.metrics));
             let bounds = bounds(settings, all);
-            let cache = Cache::new(store, &bounds, rules, clock, native.control.clone(), metrics);
+            let cache = Cache::new(store, &bounds, rules, clock.clone(), native.control.clone(), metrics);
             let cache = Arc::new(cache);
             (cache, lookups)
         });
         Self {
             settings: settings.clone(),
+            clock,
             cache,
         }
     }
@@ -151,16 +145,11 @@ impl Legacy {
         self.cache.as_ref().map(|(cache, _)| cache)
     }
 
-    /// Adds the cookies that name a session which was ended here to `withheld`.
-    async fn withhold(&self, cookies: &[(&[u8], &[u8])], withheld: &mut Vec<String>) {
-        let (Some(cache), Some(lookups)) = (self.cache(), self.lookups()) else {
-            return;
-        };
-        let now = cache.time.clock().now().as_seconds();
-        let are_ended = self.settings.table.are_ended();
-        let named = self.settings.named(cookies, now).filter(|_| are_ended);
-        if let Some((digest, _)) = named
-            && lookups.was_ended(&digest).await
+    /// Adds this source's cookies to `withheld` where the session that they name was ended here, which is known by `digest`.
+    async fn withhold(&self, digest: &Digest, withheld: &mut Vec<String>) {
+        let lookups = self.lookups().filter(|_| self.settings.table.are_ended());
+        if let Some(lookups) = lookups
+            && lookups.was_ended(digest).await
         {
             withheld.extend(self.settings.mapping.cookies.iter().cloned());
         }
@@ -189,17 +178,16 @@ impl Legacy {
         }
     }
 
-    /// The live session that these cookies name, as far as can be said; `None` where they name none.
-    async fn find(&self, cookies: &[(&[u8], &[u8])], grace: Duration) -> Option<Answer> {
+    /// By what the session that these cookies name is known, and what is known of it; `None` where they name none.
+    async fn find(&self, cookies: &[(&[u8], &[u8])], grace: Duration) -> Option<(Digest, Answer)> {
+        let (digest, key) = self.settings.named(cookies, self.clock.now().as_seconds())?;
         let Some((cache, lookups)) = &self.cache else {
-            return Some(Answer::Unavailable);
+            return Some((digest, Answer::Unavailable));
         };
-        let now = cache.time.clock().now().as_seconds();
-        let (digest, key) = self.settings.named(cookies, now)?;
         if cache.at_hand(&digest).await.is_none() {
             lookups.remember(digest, key).await;
         }
-        Some(cache.find(&digest, grace).await)
+        Some((digest, cache.find(&digest, grace).await))
     }
 }
 
@@ -208,11 +196,7 @@ impl Cache {
     pub(super) fn forget_row(&self, row: &Digest) {
         // A secret makes the second half of what an answer is kept by; the counters look at the first.
         self.forget(row);
-        if self
-            .lookups
-            .as_ref()
-            .is_some_and(|lookups| lookups.settings().table.verify.is_some())
-        {
+        if self.has_row_secrets() {
             self.streams.doubt_all();
         }
     }
@@ -234,29 +218,14 @@ impl Sessions {
         self.sources.iter().find(named).map(Arc::as_ref)
     }
 
-    /// Has what is remembered of a source's rows asked for anew, and closes the open streams of those that are gone. To be
-    /// called after the change was committed; nothing for a source that there is none of.
-    pub fn drop_of_source(&self, source: &str, which: Gone) {
-        let Some(source) = self.source(source) else { return };
-        match which {
-            Gone::Key(key) => {
-                let row = source.settings.row(&key.0);
-                if let Some(cache) = source.cache() {
-                    cache.forget_row(&row);
-                }
-            }
-            Gone::Everything => {
-                if let Some(cache) = source.cache() {
-                    cache.forget_all();
-                }
-            }
-        }
+    /// The source whose application keeps this session; `None` for one of ours.
+    pub(super) fn source_of(&self, entry: &Entry) -> Option<&Legacy> {
+        self.source(entry.source.as_deref()?)
     }
 
     /// The cache that `entry` came from.
     pub(super) fn cache_of(&self, entry: &Entry) -> &Arc<Cache> {
-        let source = entry.source.as_deref().and_then(|name| self.source(name));
-        source.and_then(Legacy::cache).unwrap_or(&self.cache)
+        self.source_of(entry).and_then(Legacy::cache).unwrap_or(&self.cache)
     }
 
     /// Where the users of the named sources sign out on `host`, as far as an operator said: name and path of each.
@@ -276,9 +245,9 @@ impl Sessions {
         let mut live: Option<Live> = None;
         for source in self.sources.iter().filter(|source| source.settings.serves(host)) {
             let found = match source.find(cookies, Duration::ZERO).await {
-                Some(Answer::Live { entry, stale }) => Live { entry, stale },
-                Some(Answer::Unavailable) => return Identified::Unavailable,
-                Some(Answer::Absent) | None => continue,
+                Some((_, Answer::Live { entry, stale })) => Live { entry, stale },
+                Some((_, Answer::Unavailable)) => return Identified::Unavailable,
+                Some((_, Answer::Absent)) | None => continue,
             };
             match &live {
                 Some(one) if !source.settings.is_same(one, &found) => return Identified::Conflict,
@@ -293,15 +262,15 @@ impl Sessions {
     /// for one of ours.
     #[must_use]
     pub fn is_log_out(&self, entry: &Entry, path: &str) -> bool {
-        let source = entry.source.as_deref().and_then(|name| self.source(name));
-        source.is_some_and(|source| source.settings.logout_paths.iter().any(|known| known == path))
+        let paths = self.source_of(entry).map(|source| &source.settings.logout_paths);
+        paths.is_some_and(|paths| paths.iter().any(|known| known == path))
     }
 
     /// Heeds an application's answer to a request with one of its own sessions: after its log-out, or where it gives its
     /// browser another session's cookie or none, the row is asked for again; the same cookie with a later end says nothing.
     /// `set` are the cookies that it sets, name and value. Nothing for one of ours.
     pub fn heed<'a>(&self, entry: &Entry, logs_out: bool, mut set: impl Iterator<Item = (&'a [u8], &'a [u8])>) {
-        let Some(source) = entry.source.as_deref().and_then(|name| self.source(name)) else {
+        let Some(source) = self.source_of(entry) else {
             return;
         };
         let cache = self.cache_of(entry);
@@ -359,13 +328,13 @@ impl Local {
                     continue;
                 }
                 let found = match source.find(cookies, grace).await {
-                    Some(Answer::Live { entry, stale }) => Live { entry, stale },
-                    Some(Answer::Unavailable) if decided => continue,
-                    Some(Answer::Unavailable) => return Among::One(Identified::Unavailable),
+                    Some((_, Answer::Live { entry, stale })) => Live { entry, stale },
+                    Some((_, Answer::Unavailable)) if decided => continue,
+                    Some((_, Answer::Unavailable)) => return Among::One(Identified::Unavailable),
                     // The application would say the same: there was a session, and it is over.
-                    Some(Answer::Absent) => {
+                    Some((digest, Answer::Absent)) => {
                         ours = Identified::Dead;
-                        source.withhold(cookies, &mut withheld).await;
+                        source.withhold(&digest, &mut withheld).await;
                         continue;
                     }
                     None => continue,
@@ -398,7 +367,6 @@ mod tests {
     use super::super::testing::entry;
     use super::super::testing::settings;
     use super::*;
-    use crate::clock::Clock;
     use crate::store::LegacySettings;
     use aws_lc_rs::digest;
     use std::collections::BTreeMap;
@@ -444,13 +412,11 @@ mod tests {
             ..settings()
         };
         let bench = Bench::with(Arc::new(FakeStore::new()), Clock::manual(START), settings);
-        let key = |key: &str| {
-            Digest(
-                digest::digest(&digest::SHA256, key.as_bytes())
-                    .as_ref()
-                    .try_into()
-                    .unwrap(),
-            )
+        let hash = |key: &str| {
+            digest::digest(&digest::SHA256, key.as_bytes())
+                .as_ref()
+                .try_into()
+                .unwrap()
         };
         let of = |name: &str, key: &str| {
             let source = bench.sessions.source(name).unwrap();
@@ -466,12 +432,13 @@ mod tests {
                 .each_ref()
                 .map(|(cache, digest, user, stamps)| cache.stripes.hold(digest, *user, *stamps))
         };
-        bench.sessions.drop_of_source("crm", Gone::Key(key("none")));
-        bench.sessions.drop_of_source("nobody", Gone::Everything);
+        let crm = bench.sessions.source("crm").unwrap();
+        let forget = |key: &str| crm.cache().unwrap().forget_row(&crm.settings.row(&hash(key)));
+        forget("none");
         assert_eq!(believed(), [true, true, true]);
-        bench.sessions.drop_of_source("crm", Gone::Key(key("one")));
+        forget("one");
         assert_eq!(believed(), [false, true, true]);
-        bench.sessions.drop_of_source("crm", Gone::Everything);
+        crm.cache().unwrap().forget_all();
         assert_eq!(believed(), [false, false, true]);
     }
 }

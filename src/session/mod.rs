@@ -69,7 +69,7 @@ pub use figures::{
 };
 pub use first::Local;
 pub use instances::{Discord, InstanceFacts, Presence, Whereabouts, discords, facts, signing, strangers};
-pub use legacy::{Accepted, Among, Gone, Recognised};
+pub use legacy::{Accepted, Among, Recognised};
 pub use open_stream::{Changes, OpenStream, StreamEnd};
 pub use opened::{Entered, Entrance};
 pub use record::{DataError, MOST_DATA};

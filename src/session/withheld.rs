@@ -34,7 +34,7 @@ impl Sessions {
         for one in self.unasked(host, asked, cookies) {
             let Some(lookups) = one.source.lookups() else { continue };
             if lookups.knows_end_of(&one.row) {
-                names.extend(one.source.settings.mapping.cookies.iter().cloned());
+                names.extend(one.source.settings().mapping.cookies.iter().cloned());
             } else if lookups.heard_of(&one.row) {
                 return Withheld::Unknown;
             }
@@ -58,7 +58,7 @@ impl Sessions {
             let row = one.row;
             let was_ended = self.on_control(async move { Ok(lookups.learn_end_of(&*store, row).await?) });
             if was_ended.await.unwrap_or(false) {
-                names.extend(one.source.settings.mapping.cookies.iter().cloned());
+                names.extend(one.source.settings().mapping.cookies.iter().cloned());
             }
         }
         names
@@ -71,7 +71,7 @@ impl Sessions {
         cookies: impl Iterator<Item = (&'a [u8], &'a [u8])>,
     ) -> Vec<Unasked<'_>> {
         let concerned = |source: &&Legacy| {
-            let settings = &source.settings;
+            let settings = source.settings();
             source.lookups().is_some_and(|lookups| lookups.knows_ends())
                 && !settings.moved
                 && settings.serves(host)
@@ -85,9 +85,9 @@ impl Sessions {
         let now = self.now().as_seconds();
         let named = |source: &'_ Legacy| {
             source
-                .settings
+                .settings()
                 .named(&cookies, now)
-                .map(|(_, key)| source.settings.row_of(&key.text))
+                .map(|(_, key)| source.settings().row_of(&key.text))
         };
         sources
             .filter_map(|source| {
