@@ -56,10 +56,13 @@ pub fn decide_now(
     if let Some(decision) = without_session(arrived, rule).transpose() {
         return Some(decision);
     }
-    if !rule.sessions.sources.is_empty() {
-        return None;
-    }
-    let identified = match values_of(arrived.request.headers(), cookie).as_slice() {
+    let headers = arrived.request.headers();
+    let values = values_of(headers, cookie);
+    let identified = match values.as_slice() {
+        values if !rule.sessions.sources.is_empty() => {
+            let cookies: Vec<(&[u8], &[u8])> = cookie_pairs(headers).collect();
+            sessions.try_identify_among(&rule.sessions, &arrived.client.host, values, &cookies)?
+        }
         [] => Identified::Anonymous,
         values => sessions.try_identify(values)?,
     };

@@ -2,7 +2,9 @@ use super::CacheSettings;
 use super::Entry;
 use super::activity::Activity;
 use super::activity::Touches;
+use super::keep::Entries;
 use super::keep::Keep;
+use super::keep::entries;
 use super::load::Flights;
 use super::load::Loaded;
 use super::moment::DatabaseTime;
@@ -96,7 +98,7 @@ pub(super) struct Cache {
     /// Until when they count as seen, in microseconds; moved by the watch. Looked at on each hit, so that a watch that
     /// stands still shortens the bound as well.
     trusted_until: AtomicU64,
-    entries: moka::future::Cache<Digest, Arc<Entry>>,
+    entries: Entries,
     keep: Keep,
     absents: moka::future::Cache<Digest, Absent>,
     hits: Counter,
@@ -176,10 +178,7 @@ impl Cache {
             },
             bounds: Bounds::of(settings),
             trusted_until: AtomicU64::new(0),
-            entries: moka::future::Cache::builder()
-                .max_capacity(settings.capacity)
-                .expire_after(keep.clone())
-                .build(),
+            entries: entries(settings.capacity, keep.clone(), rules.lookups.is_some()),
             keep,
             lookups: rules.lookups,
             absents: moka::future::Cache::builder()

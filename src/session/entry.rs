@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::Duration;
 
 /// A session and its user as they were loaded, with what other rooms made of them.
@@ -27,6 +28,8 @@ pub struct Entry {
     pub(super) renewal_owed: AtomicBool,
     /// Which source's it is; `None` for one of ours.
     pub(super) source: Option<Arc<str>>,
+    /// Whether the shared cache keeps it no longer, or another answer in its place.
+    let_go: AtomicBool,
     derived: Place,
 }
 
@@ -58,6 +61,7 @@ impl Entry {
             loaded_at,
             stamps,
             source: None,
+            let_go: AtomicBool::new(false),
             derived: OnceLock::new(),
         }
     }
@@ -66,6 +70,14 @@ impl Entry {
     #[must_use]
     pub fn source(&self) -> Option<&str> {
         self.source.as_deref()
+    }
+
+    pub(super) fn is_let_go(&self) -> bool {
+        self.let_go.load(Acquire)
+    }
+
+    pub(super) fn let_go(&self) {
+        self.let_go.store(true, Release);
     }
 
     /// What `make` built of this entry under `key`, built at most once per entry and key; keys are unique per process

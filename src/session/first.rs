@@ -2,7 +2,9 @@ use super::Entry;
 use super::Identified;
 use super::Live;
 use super::Sessions;
+use super::cache::Cache;
 use super::cache::Verdict;
+use super::source::Lookups;
 use super::token::Named;
 use crate::model::Digest;
 use prometheus_client::metrics::counter::Counter;
@@ -48,9 +50,15 @@ impl Local {
         }
     }
 
-    /// The same first level in front of a successor of its sessions.
+    /// The same first level in front of a successor of its sessions, without what it remembers of sources that the
+    /// successor does not have, or has in another form.
     #[must_use]
     pub fn successor(&self, shared: Arc<Sessions>) -> Self {
+        for slot in self.slots.borrow_mut().iter_mut() {
+            if slot.as_ref().is_some_and(|entry| !shared.keeps(entry)) {
+                *slot = None;
+            }
+        }
         Self::over(shared, Rc::clone(&self.slots))
     }
 
@@ -84,7 +92,7 @@ impl Local {
         identified
     }
 
-    fn at_once(&self, named: &Named) -> Option<Identified> {
+    pub(super) fn at_once(&self, named: &Named) -> Option<Identified> {
         match named.digests() {
             [] if named.any => Some(Identified::Dead),
             [] => Some(Identified::Anonymous),
@@ -97,19 +105,38 @@ impl Local {
     }
 
     fn remembered(&self, digest: &Digest) -> Option<Arc<Entry>> {
-        let slots = self.slots.borrow();
-        let entry = slots.get(slot(digest))?.as_ref()?;
-        let cache = &self.shared.cache;
-        let believed = entry.session.digest == *digest && cache.judge(entry, cache.time.moment()) == Verdict::Fresh;
-        believed.then(|| Arc::clone(entry))
+        self.believed(&self.shared.cache, digest, |entry| entry.source.is_none())
     }
 
-    fn remember(&self, entry: &Arc<Entry>) {
+    /// A row that these very `lookups` found, of which `cache` keeps the answer. Another configuration reads the same row in
+    /// another way, and counts its changes elsewhere; and what `cache` let go of, another core may know better by now.
+    pub(super) fn remembered_of(&self, cache: &Cache, lookups: &Lookups, digest: &Digest) -> Option<Arc<Entry>> {
+        let found = self.believed(cache, digest, |entry| {
+            let of_these = entry.source.as_ref().is_some_and(|name| lookups.are_called(name));
+            of_these && !entry.is_let_go()
+        })?;
+        self.report(1);
+        Some(found)
+    }
+
+    fn believed(&self, cache: &Cache, digest: &Digest, is_its: impl Fn(&Entry) -> bool) -> Option<Arc<Entry>> {
+        let slots = self.slots.borrow();
+        let entry = slots.get(slot(digest))?.as_ref()?;
+        let known = entry.session.digest == *digest && is_its(entry);
+        (known && cache.judge(entry, cache.time.moment()) == Verdict::Fresh).then(|| Arc::clone(entry))
+    }
+
+    pub(super) fn remember(&self, entry: &Arc<Entry>) {
         let mut slots = self.slots.borrow_mut();
         if slots.is_empty() {
             slots.resize(SLOTS, None);
         }
         slots[slot(&entry.session.digest)] = Some(Arc::clone(entry));
+    }
+
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.slots.borrow().iter().flatten().count()
     }
 
     /// Adds to the hits and tells the shared counter now and then; with zero, at once.
@@ -151,5 +178,16 @@ mod tests {
         local.remember(&entry);
         assert!(local.remembered(&entry.session.digest).is_some());
         assert!(local.remembered(&other).is_none());
+    }
+
+    #[tokio::test]
+    async fn an_applications_row_is_never_taken_for_a_session_of_ours() {
+        let bench = Bench::new();
+        let local = bench.local();
+        let mut theirs = entry("anna");
+        theirs.source = Some("crm".into());
+        let digest = theirs.session.digest;
+        local.remember(&Arc::new(theirs));
+        assert!(local.remembered(&digest).is_none());
     }
 }

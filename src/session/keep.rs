@@ -40,6 +40,22 @@ impl Keep {
     }
 }
 
+/// What is remembered of the store's answers.
+pub(super) type Entries = moka::future::Cache<Digest, Arc<Entry>>;
+
+/// Of rows, cores are told what is kept no longer: another answer may have come for it, and nobody need have told of that.
+/// Ours may stay with a core: every change of them is told.
+pub(super) fn entries(capacity: u64, keep: Keep, of_rows: bool) -> Entries {
+    let builder = Entries::builder().max_capacity(capacity).expire_after(keep);
+    if of_rows {
+        builder
+            .eviction_listener(|_, entry: Arc<Entry>, _| entry.let_go())
+            .build()
+    } else {
+        builder.build()
+    }
+}
+
 impl Expiry<Digest, Arc<Entry>> for Keep {
     fn expire_after_create(&self, _: &Digest, _: &Arc<Entry>, _: Instant) -> Option<Duration> {
         Some(self.most())

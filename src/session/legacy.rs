@@ -1,4 +1,4 @@
-//! Sessions that applications keep: which of a request's cookies name one, and what becomes of several at once.
+//! Sessions that applications keep: the sources of one configuration, and which row the cookies of a request name.
 
 use super::CacheSettings;
 use super::Entry;
@@ -8,10 +8,12 @@ use super::Local;
 use super::Sessions;
 use super::Settings;
 use super::activity::Activity;
+use super::among::Accepted;
 use super::cache::Answer;
 use super::cache::Cache;
 use super::cache::Rules;
 use super::feed;
+use super::source::Key;
 use super::source::Lookups;
 use super::source::SourceSettings;
 use crate::clock::Clock;
@@ -22,54 +24,22 @@ use std::time::Duration;
 /// Most rows of one source that are remembered.
 const MOST: u64 = 100_000;
 
-/// Whose sessions a route accepts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accepted {
-    /// Ours.
-    pub native: bool,
-    /// Of applications, by name, in the order in which they count.
-    pub sources: Vec<String>,
-    /// Whether the first of several users counts, instead of none.
-    pub first_wins: bool,
-}
-
-impl Default for Accepted {
-    /// Ours only.
-    fn default() -> Self {
-        Self {
-            native: true,
-            sources: Vec::new(),
-            first_wins: false,
-        }
-    }
-}
-
-/// Whose request it is, of all that a route accepts.
-#[derive(Debug)]
-pub enum Among {
-    /// As if there were one kind of session.
-    One(Identified),
-    /// Live sessions of two users, at least one of them an application's: no session at all, and no cookie is to be
-    /// cleared, because one of them is not ours. It was audited.
-    Twice(Box<[Live; 2]>),
-}
-
-/// What the cookies of a request say.
-#[derive(Debug)]
-pub struct Recognised {
-    /// Whose request it is.
-    pub who: Among,
-    /// Cookies by name that must not go to the application: each names a session of its own that was ended here, whose row
-    /// a request that was under way may have brought back.
-    pub withheld: Vec<String>,
-}
-
 /// One source with a cache of its own, so that an application's slow database is nobody else's affair.
 pub(super) struct Legacy {
     settings: SourceSettings,
     clock: Clock,
     /// `None` where the address of its database cannot be used, which the configuration has refused.
     cache: Option<(Arc<Cache>, Arc<Lookups>)>,
+}
+
+/// What can be said of a request's cookies without waiting.
+pub(super) enum AtOnce {
+    /// They name no session of the source.
+    Nobody,
+    /// They name one that this core remembers.
+    Lives(Arc<Entry>),
+    /// Somebody must be asked.
+    Unknown,
 }
 
 /// The long bound holds while the application's own trigger tells of its log-outs.
@@ -146,7 +116,7 @@ impl Legacy {
     }
 
     /// Adds this source's cookies to `withheld` where the session that they name was ended here, which is known by `digest`.
-    async fn withhold(&self, digest: &Digest, withheld: &mut Vec<String>) {
+    pub(super) async fn withhold(&self, digest: &Digest, withheld: &mut Vec<String>) {
         let lookups = self.lookups().filter(|_| self.settings.table.are_ended());
         if let Some(lookups) = lookups
             && lookups.was_ended(digest).await
@@ -178,9 +148,14 @@ impl Legacy {
         }
     }
 
+    /// By what the session that these cookies name is known, and the key of its row; `None` where they name none.
+    fn named(&self, cookies: &[(&[u8], &[u8])]) -> Option<(Digest, Key)> {
+        self.settings.named(cookies, self.clock.now().as_seconds())
+    }
+
     /// By what the session that these cookies name is known, and what is known of it; `None` where they name none.
-    async fn find(&self, cookies: &[(&[u8], &[u8])], grace: Duration) -> Option<(Digest, Answer)> {
-        let (digest, key) = self.settings.named(cookies, self.clock.now().as_seconds())?;
+    pub(super) async fn find(&self, cookies: &[(&[u8], &[u8])], grace: Duration) -> Option<(Digest, Answer)> {
+        let (digest, key) = self.named(cookies)?;
         let Some((cache, lookups)) = &self.cache else {
             return Some((digest, Answer::Unavailable));
         };
@@ -188,6 +163,17 @@ impl Legacy {
             lookups.remember(digest, key).await;
         }
         Some((digest, cache.find(&digest, grace).await))
+    }
+
+    /// What is known of it without waiting.
+    pub(super) fn find_now(&self, local: &Local, cookies: &[(&[u8], &[u8])]) -> AtOnce {
+        let Some((digest, _)) = self.named(cookies) else {
+            return AtOnce::Nobody;
+        };
+        let remembered = self
+            .desk()
+            .and_then(|(cache, lookups)| local.remembered_of(cache, lookups, &digest));
+        remembered.map_or(AtOnce::Unknown, AtOnce::Lives)
     }
 }
 
@@ -205,7 +191,7 @@ impl Cache {
 impl SourceSettings {
     /// Whether a session that was found first and one of this source are of one person: `user_map` gave both one name, or
     /// an administrator said who the user of ours is in the application.
-    fn is_same(&self, first: &Live, found: &Live) -> bool {
+    pub(super) fn is_same(&self, first: &Live, found: &Live) -> bool {
         let (first, found) = (&first.entry, &found.entry);
         first.user.username == found.user.username
             || (first.source.is_none() && self.is_same_person(&first.user, &found.user.username))
@@ -221,6 +207,13 @@ impl Sessions {
     /// The source whose application keeps this session; `None` for one of ours.
     pub(super) fn source_of(&self, entry: &Entry) -> Option<&Legacy> {
         self.source(entry.source.as_deref()?)
+    }
+
+    /// Whether `entry` is one of ours, or was read by one of these very sources.
+    pub(super) fn keeps(&self, entry: &Entry) -> bool {
+        let Some(name) = &entry.source else { return true };
+        let reads = |source: &Arc<Legacy>| source.lookups().is_some_and(|lookups| lookups.are_called(name));
+        self.sources.iter().any(reads)
     }
 
     /// The cache that `entry` came from.
@@ -292,123 +285,25 @@ impl Sessions {
     }
 }
 
-impl Local {
-    /// As [`Local::identify`] among all that a route accepts. `values` are those of our cookie, `cookies` all of the
-    /// request, with their names. Live sessions of two users are [`Among::Twice`], unless the first counts.
-    pub async fn identify_among(
-        &self,
-        accepted: &Accepted,
-        host: &str,
-        values: &[&[u8]],
-        cookies: &[(&[u8], &[u8])],
-        grace: Duration,
-    ) -> Recognised {
-        let mut withheld = Vec::new();
-        let who = async {
-            let mut live: Option<Live> = None;
-            let mut ours = Identified::Anonymous;
-            for named in self.shared().named_among(accepted, host, values, cookies) {
-                match self.identify_named(&named, grace).await {
-                    Identified::Live(found) => live = Some(found),
-                    undecided @ (Identified::Unavailable | Identified::Conflict) => return Among::One(undecided),
-                    Identified::Dead => ours = Identified::Dead,
-                    Identified::Anonymous => {}
-                }
-                if accepted.first_wins && live.is_some() {
-                    break;
-                }
-            }
-            for name in accepted.sources.iter().filter(|name| !self.shared().moved.has(name)) {
-                let Some(source) = self.shared().source(name) else {
-                    return Among::One(Identified::Unavailable);
-                };
-                let decided = accepted.first_wins && live.is_some();
-                // Where ours counts first, what another cookie names is asked only where it may have been ended.
-                if !source.settings.serves(host) || (decided && !source.settings.table.are_ended()) {
-                    continue;
-                }
-                let found = match source.find(cookies, grace).await {
-                    Some((_, Answer::Live { entry, stale })) => Live { entry, stale },
-                    Some((_, Answer::Unavailable)) if decided => continue,
-                    Some((_, Answer::Unavailable)) => return Among::One(Identified::Unavailable),
-                    // The application would say the same: there was a session, and it is over.
-                    Some((digest, Answer::Absent)) => {
-                        ours = Identified::Dead;
-                        source.withhold(&digest, &mut withheld).await;
-                        continue;
-                    }
-                    None => continue,
-                };
-                match live {
-                    Some(one) if !decided && !source.settings.is_same(&one, &found) => {
-                        let pair = [one, found];
-                        self.shared().record_conflict(&pair);
-                        return Among::Twice(Box::new(pair));
-                    }
-                    Some(one) => live = Some(one),
-                    None => live = Some(found),
-                }
-            }
-            Among::One(live.map_or(ours, Identified::Live))
-        }
-        .await;
-        Recognised { who, withheld }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::Settings;
     use super::super::source::Preset;
-    use super::super::source::Secrets;
     use super::super::testing::Bench;
     use super::super::testing::FakeStore;
     use super::super::testing::START;
     use super::super::testing::entry;
     use super::super::testing::settings;
+    use super::super::testing::source;
     use super::*;
-    use crate::store::LegacySettings;
     use aws_lc_rs::digest;
-    use std::collections::BTreeMap;
-
-    fn source(name: &str) -> SourceSettings {
-        let mapping = Preset::PlainTable.mapping();
-        SourceSettings {
-            name: name.to_owned(),
-            hosts: vec!["app.example.test".to_owned()],
-            secrets: Arc::new(Secrets::new(Vec::new())),
-            table: LegacySettings {
-                url: "postgres://reader@127.0.0.1:1/none".to_owned().into(),
-                table: mapping.table.clone(),
-                key: mapping.key.clone(),
-                payload: None,
-                payload_paths: None,
-                verify: None,
-                columns: vec!["user_id".to_owned()],
-                expiry: mapping.expiry.clone(),
-                zone: mapping.zone.clone(),
-                users: None,
-                may_touch: false,
-                may_end: false,
-                adding: crate::store::Adding::default(),
-                max_connections: 1,
-                call_timeout: Duration::from_secs(1),
-                prepared_statements: true,
-            },
-            mapping,
-            user_map: BTreeMap::new(),
-            group_map: BTreeMap::new(),
-            logout_paths: Vec::new(),
-            max_age: Duration::from_mins(1),
-            open: None,
-            moved: false,
-        }
-    }
 
     #[tokio::test]
     async fn a_row_that_is_gone_is_dropped_by_the_hash_of_its_key_and_no_other() {
         let settings = Settings {
-            sources: vec![source("crm"), source("shop")],
+            sources: ["crm", "shop"]
+                .map(|name| source(name, Preset::PlainTable.mapping()))
+                .to_vec(),
             ..settings()
         };
         let bench = Bench::with(Arc::new(FakeStore::new()), Clock::manual(START), settings);

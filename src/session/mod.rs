@@ -12,6 +12,7 @@
 //! its answer.
 
 mod activity;
+mod among;
 mod attend;
 #[cfg(test)]
 mod bench;
@@ -60,6 +61,7 @@ pub use crate::store::Sweep;
 pub use crate::store::SweepScope;
 pub use crate::store::Which;
 pub use activity::Renewal;
+pub use among::{Accepted, Among, Recognised};
 pub use cookie::{CookieSettings, SameSite, Secure};
 pub use device::Naming;
 pub use ended::EndedMeanwhile;
@@ -69,7 +71,6 @@ pub use figures::{
 };
 pub use first::Local;
 pub use instances::{Discord, InstanceFacts, Presence, Whereabouts, discords, facts, signing, strangers};
-pub use legacy::{Accepted, Among, Recognised};
 pub use open_stream::{Changes, OpenStream, StreamEnd};
 pub use opened::{Entered, Entrance};
 pub use record::{DataError, MOST_DATA};

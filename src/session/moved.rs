@@ -8,7 +8,7 @@ use super::Identified;
 use super::Live;
 use super::Sessions;
 use super::Settings;
-use super::legacy::Accepted;
+use super::among::Accepted;
 use super::source::SourceSettings;
 use super::token;
 use super::token::Named;

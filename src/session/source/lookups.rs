@@ -160,6 +160,11 @@ impl Lookups {
         Arc::clone(&self.name)
     }
 
+    /// Whether `name` is the very one that these gave to what they found, and not only the same word.
+    pub(crate) fn are_called(&self, name: &Arc<str>) -> bool {
+        Arc::ptr_eq(&self.name, name)
+    }
+
     pub(crate) fn settings(&self) -> &SourceSettings {
         &self.settings
     }

@@ -38,6 +38,7 @@ pub(super) use opening::Misfit;
 pub use opening::OpenCookie;
 pub use payload::{MOST_PAYLOAD, PayloadError, PayloadFormat};
 pub use preset::Preset;
+pub(super) use steps::Key;
 pub use steps::{Derive, Encoding, Hash, Step};
 pub(super) use touching::apart;
 pub use trial::try_cookie;
@@ -50,7 +51,6 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-pub(super) use steps::Key;
 
 /// How one source works.
 #[derive(Clone, Debug)]
@@ -135,10 +135,8 @@ impl SourceSettings {
     /// By what a row is known here, from SHA-256 of its key as the database has it: nothing that a native token could have,
     /// and never the key itself.
     pub(super) fn row(&self, key: &[u8; 32]) -> Digest {
-        let mut context = digest::Context::new(&digest::SHA256);
-        context.update(&self.label());
-        context.update(key);
-        Digest(bytes_of(&context.finish()))
+        let text = [self.label().as_slice(), key].concat();
+        Digest(bytes_of(&digest::digest(&digest::SHA256, &text)))
     }
 
     /// What stands before the hash of a key, so that two sources' rows differ. Statements make the same of it.
