@@ -16,10 +16,13 @@ use base64::engine::GeneralPurpose;
 use base64::engine::GeneralPurposeConfig;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use percent_encoding::percent_decode;
-use secrecy::ExposeSecret;
+use std::borrow::Cow;
+use std::ops::Range;
 
 /// Most bytes of a cookie's value that are looked at. Envelopes of Laravel have about 400.
 pub(super) const MOST_VALUE: usize = 4_096;
+/// Most characters of a tag: SHA-256 in hexadecimal.
+const MOST_TAG: usize = 64;
 /// Most bytes of a key.
 const MOST_KEY: usize = 1_024;
 
@@ -49,6 +52,22 @@ impl Encoding {
             Self::Url { pad: false } => URL_SAFE_NO_PAD.encode(bytes),
             Self::Hex => hex::encode(bytes),
         }
+    }
+
+    /// Whether `presented` is how `tag` is spelled, compared in constant time.
+    fn spells(self, tag: &[u8], presented: &str) -> bool {
+        let mut text = [0_u8; MOST_TAG];
+        let written = match self {
+            Self::Standard { pad: true } => STANDARD.encode_slice(tag, &mut text).ok(),
+            Self::Standard { pad: false } => STANDARD_NO_PAD.encode_slice(tag, &mut text).ok(),
+            Self::Url { pad: true } => URL_SAFE.encode_slice(tag, &mut text).ok(),
+            Self::Url { pad: false } => URL_SAFE_NO_PAD.encode_slice(tag, &mut text).ok(),
+            Self::Hex => {
+                let digits = text.get_mut(..2 * tag.len());
+                digits.and_then(|digits| hex::encode_to_slice(tag, digits).ok().map(|()| 2 * tag.len()))
+            }
+        };
+        written.is_some_and(|written| verify_slices_are_equal(&text[..written], presented.as_bytes()).is_ok())
     }
 }
 
@@ -162,13 +181,16 @@ pub(super) fn run(steps: &[Step], value: &[u8], cookie: &str, secrets: &Secrets,
     if value.len() > MOST_VALUE {
         return None;
     }
-    let mut text = String::from_utf8(unquoted(value).to_vec()).ok()?;
+    let mut text = Cow::Borrowed(std::str::from_utf8(unquoted(value)).ok()?);
     let mut verify = None;
     for step in steps {
         text = match step {
             Step::PercentDecode => decoded(text),
-            Step::RequirePrefix(prefix) => text.strip_prefix(prefix.as_str())?.to_owned(),
-            Step::AddPrefix(prefix) => format!("{prefix}{text}"),
+            Step::RequirePrefix(prefix) => {
+                let inner = text.starts_with(prefix.as_str()).then_some(prefix.len()..text.len())?;
+                part(text, inner)
+            }
+            Step::AddPrefix(prefix) => format!("{prefix}{text}").into(),
             Step::HmacVerify {
                 hash,
                 encoding,
@@ -176,20 +198,20 @@ pub(super) fn run(steps: &[Step], value: &[u8], cookie: &str, secrets: &Secrets,
                 derive,
             } => {
                 let (message, tag) = text.rsplit_once(*separator)?;
-                let expected = |key: &[u8]| encoding.encode(&tag_of(*hash, key, message.as_bytes()));
-                let same = |secret: &[u8]| is_same(&expected(&derived(derive, secret)), tag);
-                secrets
-                    .iter()
-                    .any(|secret| same(secret.expose_secret()))
-                    .then_some(())?;
-                message.to_owned()
+                let keys = secrets.tag_keys(*hash, derive);
+                let made_by = |key: &hmac::Key| encoding.spells(hmac::sign(key, message.as_bytes()).as_ref(), tag);
+                let message = keys.iter().any(made_by).then_some(0..message.len())?;
+                part(text, message)
             }
             Step::HashHex { hash, prefix } => {
                 let digest = digest::digest(hash.digest(), text.as_bytes());
-                format!("{prefix}{}", hex::encode(digest))
+                format!("{prefix}{}", hex::encode(digest)).into()
             }
-            Step::Base64Decode => String::from_utf8(FORGIVING.decode(&text).ok()?).ok()?,
-            Step::CutAfter(separator) => text.split(*separator).next()?.to_owned(),
+            Step::Base64Decode => String::from_utf8(FORGIVING.decode(text.as_bytes()).ok()?).ok()?.into(),
+            Step::CutAfter(separator) => {
+                let end = text.find(*separator).unwrap_or(text.len());
+                part(text, 0..end)
+            }
             Step::SplitVerify {
                 separator,
                 column,
@@ -199,16 +221,32 @@ pub(super) fn run(steps: &[Step], value: &[u8], cookie: &str, secrets: &Secrets,
                 (!secret.is_empty()).then_some(())?;
                 let digest = digest::digest(hash.digest(), secret.as_bytes());
                 verify = Some((column.clone(), digest.as_ref().to_vec()));
-                id.to_owned()
+                let id = 0..id.len();
+                part(text, id)
             }
-            Step::LaravelDecrypt => envelope::laravel(&text, cookie, secrets)?,
-            Step::RailsSigned => envelope::rails(&text, cookie, secrets, now)?,
-            Step::RefuseVersioned => not_versioned(text)?,
+            Step::LaravelDecrypt => envelope::laravel(&text, cookie, secrets)?.into(),
+            Step::RailsSigned => envelope::rails(&text, cookie, secrets, now)?.into(),
+            Step::RefuseVersioned => (!is_versioned(&text)).then_some(text)?,
         };
     }
     // Postgres keeps no NUL: such a key is nobody's, and not a fault of the database.
     let fits = !text.is_empty() && text.len() <= MOST_KEY && !text.contains('\0');
-    fits.then_some(Key { text, verify })
+    fits.then(|| Key {
+        text: text.into_owned(),
+        verify,
+    })
+}
+
+/// What stands there of `text`, without another copy.
+fn part(text: Cow<'_, str>, at: Range<usize>) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(&text[at]),
+        Cow::Owned(mut text) => {
+            text.truncate(at.end);
+            text.drain(..at.start);
+            Cow::Owned(text)
+        }
+    }
 }
 
 /// Padding or none, and spare bits as they come: what a decoder of the application takes, too.
@@ -227,7 +265,7 @@ fn unquoted(value: &[u8]) -> &[u8] {
     }
 }
 
-fn decoded(text: String) -> String {
+fn decoded(text: Cow<'_, str>) -> Cow<'_, str> {
     if !text.contains('%') {
         return text;
     }
@@ -241,26 +279,26 @@ fn decoded(text: String) -> String {
             digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
         });
     match percent_decode(bytes).decode_utf8() {
-        Ok(plain) if escapes_fit => plain.into_owned(),
+        Ok(plain) if escapes_fit => Cow::Owned(plain.into_owned()),
         _ => text,
     }
 }
 
 /// Ids that look like the stored form of another are refused by the library itself.
-fn not_versioned(text: String) -> Option<String> {
+fn is_versioned(text: &str) -> bool {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let versioned = digits > 0 && text[digits..].starts_with("::");
-    (!versioned).then_some(text)
+    digits > 0 && text[digits..].starts_with("::")
 }
 
 pub(super) fn tag_of(hash: Hash, key: &[u8], message: &[u8]) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hash.hmac(), key), message).as_ref().to_vec()
 }
 
-fn derived(derive: &Derive, secret: &[u8]) -> Vec<u8> {
+/// The key of tags that a secret makes.
+pub(super) fn tag_key(hash: Hash, derive: &Derive, secret: &[u8]) -> hmac::Key {
     match derive {
-        Derive::Nothing => secret.to_vec(),
-        Derive::Hmac(hash, salt) => tag_of(*hash, secret, salt.as_bytes()),
+        Derive::Nothing => hmac::Key::new(hash.hmac(), secret),
+        Derive::Hmac(by, salt) => hmac::Key::new(hash.hmac(), &tag_of(*by, secret, salt.as_bytes())),
     }
 }
 
