@@ -4,8 +4,9 @@
 //! cargo bench --bench sessions -- [--sessions 1000000] [--seconds 150] [--log-ins 1000000] [PART...]
 //! ```
 //!
-//! Parts: `size`, `lookup`, `sweep`, `touches`, `logins`; all of them when none is named. It starts a Postgres of its own
-//! with the settings that Debian ships (changes are forced to the disk), fills it, and stops it at the end.
+//! Parts: `size`, `lookup`, `hits`, `sweep`, `touches`, `logins`; all of them when none is named. It starts a Postgres of
+//! its own with the settings that Debian ships (changes are forced to the disk), fills it (not for `hits` alone, which reads
+//! from memory), and stops it at the end.
 
 #![allow(
     clippy::cast_precision_loss,
@@ -16,6 +17,7 @@
 )]
 
 mod fill;
+mod hits;
 mod logins;
 mod lookup;
 mod memory;
@@ -83,7 +85,7 @@ fn number(arguments: &[String], name: &str, otherwise: u64) -> u64 {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let parts = ["size", "lookup", "sweep", "touches", "logins"];
+    let parts = ["size", "lookup", "hits", "sweep", "touches", "logins"];
     let named = |part: &str| arguments.iter().any(|argument| argument == part);
     let all = !parts.iter().any(|part| named(part));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -97,12 +99,17 @@ fn main() {
     };
     runtime.block_on(async {
         drop(Bench::store(&bench.url).await);
-        fill::fill(&bench).await;
+        if all || parts.iter().any(|part| *part != "hits" && named(part)) {
+            fill::fill(&bench).await;
+        }
         if all || named("size") {
             fill::size(&bench).await;
         }
         if all || named("lookup") {
             lookup::run(&bench).await;
+        }
+        if all || named("hits") {
+            hits::run(&bench).await;
         }
         if all || named("sweep") {
             sweep::run(&bench).await;
