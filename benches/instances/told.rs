@@ -87,11 +87,11 @@ impl Application {
         // Nothing is asked for anew meanwhile: what is refused was told.
         let config = format!(
             "[store]\nurl = \"{}\"\n[session]\nsecrets = [\"{SECRET}\"]\ncookie = \"native\"\nsecure = \"auto\"\n\
-             [cache]\nmax_age = \"10m\"\n[log]\naccess = false\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
+             [cache]\nmax_age = \"5m\"\n[log]\naccess = false\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
              [admin]\naddress = \"127.0.0.1:0\"\n[[upstream]]\nname = \"app\"\nservers = [\"http://{upstream}\"]\n\
              [[route]]\nname = \"app\"\nupstream = \"app\"\naccess = \"signed_in\"\nsessions = [\"native\", \"crm\"]\n\
              [[source]]\nname = \"crm\"\npreset = \"express\"\nhosts = [\"127.0.0.1\"]\nstore_url = \"{url}\"\n\
-             secrets = [\"{THEIRS}\"]\nuser = \"/passport/user\"\nmax_age = \"10m\"\n",
+             secrets = [\"{THEIRS}\"]\nuser = \"/passport/user\"\nmax_age = \"5m\"\n",
             bench.server.database()
         );
         Self {
