@@ -145,7 +145,7 @@ async fn rows(settings: &SourceSettings, samples: &[Sample], clock: Clock) -> Re
     let (mut unread, mut resolved, mut inactive) = (None, 0_usize, 0_usize);
     for sample in &live {
         let row = LegacyRow {
-            columns: sample.columns.clone(),
+            columns: Some(sample.columns.clone()),
             payload: sample.payload.clone(),
             verify: None,
             left: sample.left,

@@ -272,7 +272,7 @@ impl SourceDesk {
                 return Ok(None);
             };
             let facts = Row {
-                columns: row.columns.clone(),
+                columns: row.columns.clone().unwrap_or_default(),
                 payload,
                 ..Row::default()
             };

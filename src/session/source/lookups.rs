@@ -5,6 +5,7 @@ use super::facts;
 use super::facts::Row;
 use super::payload;
 use super::payload::PayloadError;
+use super::remembered;
 use super::steps::Key;
 use crate::clock::Clock;
 use crate::model::Digest;
@@ -39,9 +40,6 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-/// Keys that are remembered for their digests, so that open streams can be asked for again.
-const MOST_KEYS: u64 = 1_000_000;
-const KEYS_KEPT: Duration = Duration::from_hours(1);
 /// Rows asked for at once for open streams.
 const TOGETHER: usize = 4;
 /// Between two lines of the log about rows that cannot be read.
@@ -94,10 +92,7 @@ impl Lookups {
             name: settings.name.as_str().into(),
             natives: None,
             settings,
-            keys: moka::future::Cache::builder()
-                .max_capacity(MOST_KEYS)
-                .time_to_idle(KEYS_KEPT)
-                .build(),
+            keys: remembered::latest_keys(),
             ends: Ends::new(),
             clock,
             brought_back: Counter::default(),
@@ -228,8 +223,11 @@ impl Lookups {
             Ok(payload) => payload,
             Err(error) => return Ok(Err(Nobody::Unreadable(error))),
         };
+        let Some(columns) = row.columns else {
+            return Ok(Err(Nobody::Unreadable(PayloadError::Format)));
+        };
         let mut row = Row {
-            columns: row.columns,
+            columns,
             payload,
             ..Row::default()
         };

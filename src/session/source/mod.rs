@@ -21,6 +21,7 @@ mod payload;
 mod preset;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod probe;
+mod remembered;
 mod steps;
 mod touching;
 mod trial;

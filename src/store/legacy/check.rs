@@ -155,7 +155,7 @@ impl LegacyTable {
             let sample = |row: &sqlx::postgres::PgRow| {
                 Ok(Sample {
                     payload: row.try_get("payload")?,
-                    columns: columns(row, "columns")?,
+                    columns: columns(row, "columns")?.unwrap_or_default(),
                     wall: row.try_get("wall")?,
                     ahead: row.try_get("ahead")?,
                     left: left_of(row.try_get("left_seconds")?),

@@ -282,15 +282,29 @@ BEGIN
     END IF;
     RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
-    RAISE LOG 'portcullis: a gateway was not told of a change (%)', SQLSTATE;
-    RETURN NULL;
+{unsaid}    RETURN NULL;
 END
 ",
+        unsaid = unsaid(channel),
         gone = key("t"),
         old = key("OLD"),
         new = key("NEW"),
         changes = changes.join("\n                OR "),
     ))
+}
+
+/// Of which rows a statement was cannot be said: of any.
+fn unsaid(channel: &str) -> String {
+    format!(
+        r"    BEGIN
+        IF pg_notification_queue_usage() < 0.75 THEN
+            PERFORM pg_notify('{channel}', 'f');
+        END IF;
+    EXCEPTION WHEN OTHERS THEN
+        RAISE LOG 'portcullis: a gateway was not told of a change (%)', SQLSTATE;
+    END;
+"
+    )
 }
 
 #[cfg(test)]

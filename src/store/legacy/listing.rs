@@ -17,7 +17,8 @@ use sqlx::postgres::PgRow;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Every row is looked at, so a call may take longer than a look-up.
+/// Every row is looked at, so a call may take longer than a look-up. One at a time, for whoever asks again and again would
+/// take all connections, and nobody could be looked up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A row with its key, which may be as good as a password: it is shown to nobody, and cannot be printed.
@@ -52,6 +53,7 @@ impl LegacyTable {
         limit: u32,
     ) -> Result<Vec<ListedRow>, StoreError> {
         within(PATIENCE, async {
+            let _turn = self.turn.lock().await;
             let query = |sql: &Statements| {
                 let text = match which {
                     Listed::All => &sql.list,
@@ -77,6 +79,7 @@ impl LegacyTable {
     /// Could not ask.
     pub async fn show(&self, id: [u8; 16], label: &[u8]) -> Result<Option<ListedRow>, StoreError> {
         within(PATIENCE, async {
+            let _turn = self.turn.lock().await;
             let query = |sql: &Statements| {
                 let query = self.query(&sql.show).bind(id.to_vec());
                 super::bound(query, sql.zone.as_deref()).bind(label.to_vec())
@@ -120,8 +123,9 @@ impl Listing {
         let hash = format!("sha256(convert_to({key}, 'UTF8'))");
         let select = format!(
             "SELECT {key} AS key, {hash} AS hash, {payload} AS payload, {verify} AS verify, {columns} AS columns, \
-             (EXTRACT(EPOCH FROM ({end} - clock_timestamp())))::float8 AS left_seconds \
+             {left} AS left_seconds \
              FROM {table} AS t WHERE {end} > clock_timestamp() AND {key} IS NOT NULL",
+            left = sql::left_of(end),
             payload = sql::bytes(settings.payload.as_deref(), catalog)?,
             verify = sql::bytes(settings.verify.as_deref(), catalog)?,
             columns = sql::object("t", &settings.columns),

@@ -54,8 +54,8 @@ pub type Columns = Map<String, Value>;
 /// A row of an application's sessions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LegacyRow {
-    /// The columns that were asked for; each as JSON.
-    pub columns: Columns,
+    /// The columns that were asked for; each as JSON. `None` where nobody can read them: nested too deep.
+    pub columns: Option<Columns>,
     /// The payload as it is stored.
     pub payload: Option<Vec<u8>>,
     /// The bytes of the column that must be compared.
@@ -70,6 +70,8 @@ pub struct LegacyTable {
     pool: Arc<Pool<PgConnection>>,
     at_hand: AtHand,
     clock: Clock,
+    /// Whoever looks at every row has it.
+    turn: tokio::sync::Mutex<()>,
     /// When the table was last tried to be made, in milliseconds; zero for never.
     tried: AtomicU64,
 }
@@ -86,6 +88,7 @@ impl LegacyTable {
             pool,
             at_hand: AtHand::default(),
             clock,
+            turn: tokio::sync::Mutex::default(),
             tried: AtomicU64::new(0),
         })
     }
@@ -107,7 +110,7 @@ impl LegacyTable {
         .await
     }
 
-    /// The columns of the user's row; `None` when there is none, or more than one.
+    /// The columns of the user's row; `None` when there is none, or more than one, or nobody can read it.
     ///
     /// # Errors
     /// Could not ask.
@@ -119,7 +122,7 @@ impl LegacyTable {
             let query = |sql: &Statements| self.query(&sql.find_user).bind(subject.to_owned());
             let rows = self.rows(query).await?;
             match rows.as_slice() {
-                [one] => columns(one, "columns").map(Some).map_err(failed),
+                [one] => columns(one, "columns").map_err(failed),
                 _ => Ok(None),
             }
         })
@@ -193,9 +196,10 @@ fn left_of(seconds: Option<f64>) -> Duration {
     }
 }
 
-fn columns(row: &PgRow, name: &str) -> Result<Columns, sqlx::Error> {
-    match row.try_get::<Value, _>(name)? {
-        Value::Object(columns) => Ok(columns),
-        _ => Ok(Columns::new()),
+fn columns(row: &PgRow, name: &str) -> Result<Option<Columns>, sqlx::Error> {
+    match row.try_get::<Value, _>(name) {
+        Ok(Value::Object(columns)) => Ok(Some(columns)),
+        Ok(_) | Err(sqlx::Error::ColumnDecode { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }

@@ -61,12 +61,11 @@ pub(super) fn statements(settings: &LegacySettings, catalog: &Catalog) -> Result
     let key = names_row(settings, catalog)?;
     let find = format!(
         "SELECT {payload} AS payload, {verify} AS verify, {columns} AS columns, \
-         (EXTRACT(EPOCH FROM ({end} - clock_timestamp())))::float8 AS left_seconds \
-         FROM {table} AS t WHERE {key} LIMIT 2",
+         {left} AS left_seconds FROM {table} AS t WHERE {key} LIMIT 2",
         payload = bytes(settings.payload.as_deref(), catalog)?,
         verify = bytes(settings.verify.as_deref(), catalog)?,
         columns = object("t", &settings.columns),
-        end = end(&settings.expiry, &moment),
+        left = left_of(&end(&settings.expiry, &moment)),
     );
     let find_user = settings
         .users
@@ -153,16 +152,34 @@ fn moment(settings: &LegacySettings, catalog: &Catalog, zone: &str) -> Result<(S
     let (column, unit) = settings.expiry.moment();
     let name = format!("t.{}", quoted(column));
     Ok(match (unit, catalog.type_of(column)?) {
-        (Unit::Seconds, _) => (format!("to_timestamp({name}::float8)"), false),
-        (Unit::Millis, _) => (format!("to_timestamp({name}::float8 / 1000)"), false),
+        (Unit::Seconds, _) => (since_1970(&format!("{name}::float8")), false),
+        (Unit::Millis, _) => (since_1970(&format!("{name}::float8 / 1000")), false),
         // Seconds or milliseconds since 1970: as seconds, the latter would be in the year 5138 or later.
         (Unit::Timestamp, ColumnType::Integer) => (
-            format!("to_timestamp(CASE WHEN {name} >= 100000000000 THEN {name} / 1000.0 ELSE {name} END)"),
+            since_1970(&format!(
+                "CASE WHEN {name} >= 100000000000 THEN {name} / 1000.0 ELSE {name} END"
+            )),
             false,
         ),
         (Unit::Timestamp, ColumnType::Timestamp) => (format!("({name} AT TIME ZONE {zone})"), true),
         (Unit::Timestamp, _) => (name, false),
     })
+}
+
+/// Seconds since 1970 as a moment. Postgres fails on one that it has no year for, and with it every statement that meets
+/// such a row: it is over, or never is.
+fn since_1970(seconds: &str) -> String {
+    // Not LEAST, which passes over NULL: without an end a row is over.
+    format!(
+        "to_timestamp(CASE WHEN {seconds} > 9000000000000 THEN 9000000000000 \
+         WHEN {seconds} < -60000000000 THEN -60000000000 ELSE {seconds} END)"
+    )
+}
+
+/// Seconds until `end`. Each is made a number before they are compared: Postgres before 17 cannot take a moment from
+/// `infinity`.
+pub(super) fn left_of(end: &str) -> String {
+    format!("(EXTRACT(EPOCH FROM {end})::float8 - EXTRACT(EPOCH FROM clock_timestamp())::float8)")
 }
 
 fn end(expiry: &Expiry, moment: &str) -> String {
@@ -177,9 +194,9 @@ fn end(expiry: &Expiry, moment: &str) -> String {
             ..
         } => {
             let seconds = format!("t.{}", quoted(column));
-            // Less than zero means for ever (Spring), which is a hundred years here.
+            // Less than zero means for ever (Spring), which is a hundred years here, as is what Postgres has no room for.
             format!(
-                "(CASE WHEN {seconds} < 0 THEN clock_timestamp() + interval '100 years' \
+                "(CASE WHEN {seconds} < 0 OR {seconds} > 100000000000 THEN clock_timestamp() + interval '100 years' \
                  ELSE {moment} + make_interval(secs => {seconds}) END)"
             )
         }
@@ -216,7 +233,11 @@ fn equals(table: &str, column: &str, kind: ColumnType) -> String {
         ColumnType::Uuid => {
             format!("{name} = CASE WHEN $1 ~* '^[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}$' THEN $1::uuid END")
         }
-        ColumnType::Integer => format!("{name} = CASE WHEN $1 ~ '^-?[0-9]{{1,18}}$' THEN $1::bigint END"),
+        // The largest has nineteen digits, and texts of as many are in the order of their numbers.
+        ColumnType::Integer => format!(
+            "{name} = CASE WHEN $1 ~ '^-?[0-9]{{1,18}}$' OR $1 ~ '^[0-9]{{19}}$' AND $1 COLLATE \"C\" <= '9223372036854775807' \
+             THEN $1::bigint END"
+        ),
         ColumnType::Char => format!("{name} = $1::bpchar"),
         _ => format!("{name} = $1"),
     }
@@ -234,12 +255,13 @@ fn find_user(users: &UserTable, catalog: &Catalog) -> Result<Arc<str>, StoreErro
 
 pub(super) fn object(table: &str, columns: &[String]) -> String {
     if columns.is_empty() {
-        return "'{}'::jsonb".to_owned();
+        return "'{}'::json".to_owned();
     }
     let pairs = columns
         .iter()
         .map(|column| format!("'{}', {table}.{}", column.replace('\'', "''"), quoted(column)));
-    format!("jsonb_build_object({})", pairs.collect::<Vec<_>>().join(", "))
+    // Not `jsonb`, which fails on what a column of `json` may hold (`\u0000`).
+    format!("json_build_object({})", pairs.collect::<Vec<_>>().join(", "))
 }
 
 /// The way through a whole table, a page at a time.
@@ -264,12 +286,11 @@ pub(super) fn pages(settings: &LegacySettings, catalog: &Catalog, rows: u32) -> 
     };
     let select = format!(
         "SELECT {key}::text AS key, substring({payload} FROM 1 FOR {MOST}) AS payload, {verify} AS verify, \
-         {columns} AS columns, (EXTRACT(EPOCH FROM ({end} - clock_timestamp())))::float8 AS left_seconds \
-         FROM {table} AS t",
+         {columns} AS columns, {left} AS left_seconds FROM {table} AS t",
         payload = bytes(settings.payload.as_deref(), catalog)?,
         verify = bytes(settings.verify.as_deref(), catalog)?,
         columns = object("t", &settings.columns),
-        end = end(&settings.expiry, &moment),
+        left = left_of(&end(&settings.expiry, &moment)),
         table = quoted_table(&settings.table),
     );
     let limit = rows + 1;
@@ -299,11 +320,10 @@ pub(super) fn sample(
     let text = format!(
         "SELECT {payload} AS payload, {columns} AS columns, {wall} AS wall, \
          ({wall} - EXTRACT(EPOCH FROM {moment})::float8) AS ahead, \
-         (EXTRACT(EPOCH FROM ({end} - clock_timestamp())))::float8 AS left_seconds \
-         FROM {table} AS t LIMIT {rows}",
+         {left} AS left_seconds FROM {table} AS t LIMIT {rows}",
         payload = bytes(settings.payload.as_deref(), catalog)?,
         columns = object("t", &settings.columns),
-        end = end(&settings.expiry, &moment),
+        left = left_of(&end(&settings.expiry, &moment)),
         table = quoted_table(&settings.table),
     );
     Ok((text, zoned.then(|| catalog.zone.clone())))
@@ -359,7 +379,7 @@ mod tests {
         assert!(!sql.find.contains("$2"), "{}", sql.find);
         assert_eq!(sql.zone, None);
         let sql = statements(&express(), &catalog("int8")).unwrap();
-        assert!(sql.find.contains("to_timestamp(CASE WHEN"), "{}", sql.find);
+        assert!(sql.find.contains("to_timestamp(CASE WHEN CASE WHEN"), "{}", sql.find);
         assert_eq!(sql.zone, None);
     }
 
@@ -391,7 +411,7 @@ mod tests {
             sql.find
         );
         assert!(
-            sql.find.contains(r#"jsonb_build_object('a''b', t."a'b")"#),
+            sql.find.contains(r#"json_build_object('a''b', t."a'b")"#),
             "{}",
             sql.find
         );

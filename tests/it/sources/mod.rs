@@ -10,6 +10,7 @@ mod formats;
 mod known;
 mod locked;
 mod moved;
+mod odd;
 mod opened;
 mod refused;
 mod spelled;
