@@ -6,6 +6,7 @@ use super::cache::Cache;
 use super::cache::Verdict;
 use super::source::Lookups;
 use super::token::Named;
+use super::verified::Verified;
 use crate::model::Digest;
 use prometheus_client::metrics::counter::Counter;
 use std::cell::Cell;
@@ -27,6 +28,7 @@ type Slots = Rc<RefCell<Vec<Option<Arc<Entry>>>>>;
 pub struct Local {
     shared: Arc<Sessions>,
     slots: Slots,
+    verified: Rc<RefCell<Verified>>,
     hits: Cell<u64>,
     counter: Counter,
     here: PhantomData<Rc<()>>,
@@ -36,14 +38,15 @@ impl Local {
     /// An empty first level.
     #[must_use]
     pub fn new(shared: Arc<Sessions>) -> Self {
-        Self::over(shared, Rc::default())
+        Self::over(shared, Rc::default(), Rc::default())
     }
 
-    fn over(shared: Arc<Sessions>, slots: Slots) -> Self {
+    fn over(shared: Arc<Sessions>, slots: Slots, verified: Rc<RefCell<Verified>>) -> Self {
         let counter = shared.cache.metrics.cache_hit("first");
         Self {
             shared,
             slots,
+            verified,
             hits: Cell::new(0),
             counter,
             here: PhantomData,
@@ -59,7 +62,8 @@ impl Local {
                 *slot = None;
             }
         }
-        Self::over(shared, Rc::clone(&self.slots))
+        self.verified.borrow_mut().keep_those_of(|name| shared.reads(name));
+        Self::over(shared, Rc::clone(&self.slots), Rc::clone(&self.verified))
     }
 
     /// The sessions behind this first level.
@@ -119,6 +123,16 @@ impl Local {
         Some(found)
     }
 
+    /// By what the session is known that this cookie of a source's names, where this core has verified it before.
+    pub(super) fn verified(&self, lookups: &Lookups, cookie: &str, value: &[u8]) -> Option<Digest> {
+        self.verified.borrow().get(lookups, cookie, value)
+    }
+
+    /// Knows it from now on.
+    pub(super) fn verify(&self, lookups: &Lookups, cookie: &str, value: &[u8], digest: Digest) {
+        self.verified.borrow_mut().keep(lookups, cookie, value, digest);
+    }
+
     fn believed(&self, cache: &Cache, digest: &Digest, is_its: impl Fn(&Entry) -> bool) -> Option<Arc<Entry>> {
         let slots = self.slots.borrow();
         let entry = slots.get(slot(digest))?.as_ref()?;
@@ -136,7 +150,7 @@ impl Local {
 
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.slots.borrow().iter().flatten().count()
+        self.slots.borrow().iter().flatten().count() + self.verified.borrow().held()
     }
 
     /// Adds to the hits and tells the shared counter now and then; with zero, at once.

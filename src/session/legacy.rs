@@ -165,15 +165,27 @@ impl Legacy {
         Some((digest, cache.find(&digest, grace).await))
     }
 
-    /// What is known of it without waiting.
+    /// What is known of it without waiting. A cookie that this core knows is not verified once more.
     pub(super) fn find_now(&self, local: &Local, cookies: &[(&[u8], &[u8])]) -> AtOnce {
-        let Some((digest, _)) = self.named(cookies) else {
+        let mapping = &self.settings.mapping;
+        let Some((name, value)) = mapping.choose(cookies) else {
             return AtOnce::Nobody;
         };
-        let remembered = self
-            .desk()
-            .and_then(|(cache, lookups)| local.remembered_of(cache, lookups, &digest));
-        remembered.map_or(AtOnce::Unknown, AtOnce::Lives)
+        let Some((cache, lookups)) = &self.cache else {
+            return AtOnce::Unknown;
+        };
+        let verified = local.verified(lookups, name, value);
+        let Some(digest) = verified.or_else(|| self.named(cookies).map(|(digest, _)| digest)) else {
+            return AtOnce::Nobody;
+        };
+        let Some(entry) = local.remembered_of(cache, lookups, &digest) else {
+            return AtOnce::Unknown;
+        };
+        // Whose session lives only: nobody's invented cookies are kept.
+        if verified.is_none() && mapping.is_timeless() {
+            local.verify(lookups, name, value, digest);
+        }
+        AtOnce::Lives(entry)
     }
 }
 
@@ -211,9 +223,13 @@ impl Sessions {
 
     /// Whether `entry` is one of ours, or was read by one of these very sources.
     pub(super) fn keeps(&self, entry: &Entry) -> bool {
-        let Some(name) = &entry.source else { return true };
-        let reads = |source: &Arc<Legacy>| source.lookups().is_some_and(|lookups| lookups.are_called(name));
-        self.sources.iter().any(reads)
+        entry.source.as_ref().is_none_or(|name| self.reads(name))
+    }
+
+    /// Whether one of these very sources is called `name`.
+    pub(super) fn reads(&self, name: &Arc<str>) -> bool {
+        let is_called = |source: &Arc<Legacy>| source.lookups().is_some_and(|lookups| lookups.are_called(name));
+        self.sources.iter().any(is_called)
     }
 
     /// The cache that `entry` came from.

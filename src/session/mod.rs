@@ -49,6 +49,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod token;
+mod verified;
 mod watch;
 mod withheld;
 

@@ -44,12 +44,17 @@ impl Moved {
         &self,
         host: &str,
         cookies: &[(&[u8], &[u8])],
-        now: i64,
+        now: impl FnOnce() -> i64,
         accepts: impl Fn(&SourceSettings) -> bool,
     ) -> Named {
         let mut named = Named::nobody();
         let of_host = self.sources.iter().filter(|source| source.serves(host));
-        for source in of_host.filter(|source| accepts(source)) {
+        let mut accepted = of_host.filter(|source| accepts(source)).peekable();
+        if accepted.peek().is_none() {
+            return named;
+        }
+        let now = now();
+        for source in accepted {
             if let Some((_, key)) = source.named(cookies, now) {
                 let secret = key.verify.as_ref().map(|(_, secret)| secret.as_slice());
                 for mac in &self.keys {
@@ -81,7 +86,7 @@ impl Sessions {
 
     fn named_on(&self, host: &str, values: &[&[u8]], cookies: &[(&[u8], &[u8])]) -> Named {
         let mut named = self.tokens.read(values);
-        named.add_all(&self.moved.named(host, cookies, self.seconds(), |_| true));
+        named.add_all(&self.moved.named(host, cookies, || self.seconds(), |_| true));
         named
     }
 
@@ -100,7 +105,7 @@ impl Sessions {
             Named::nobody()
         };
         let accepts = |source: &SourceSettings| accepted.sources.contains(&source.name);
-        let moved = self.moved.named(host, cookies, self.seconds(), accepts);
+        let moved = self.moved.named(host, cookies, || self.seconds(), accepts);
         if accepted.first_wins {
             return [ours, moved];
         }

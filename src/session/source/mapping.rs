@@ -112,7 +112,7 @@ pub struct Mapping {
 impl Mapping {
     /// The value that the application would take, and the name under which it came: the first name of the mapping that
     /// there is a cookie of, and of several with one name the one that its library takes.
-    pub(super) fn choose<'a>(&self, cookies: &[(&'a [u8], &'a [u8])]) -> Option<(&str, &'a [u8])> {
+    pub(in crate::session) fn choose<'a>(&self, cookies: &[(&'a [u8], &'a [u8])]) -> Option<(&str, &'a [u8])> {
         self.cookies.iter().find_map(|name| {
             let ours = cookies.iter().filter(|(found, _)| *found == name.as_bytes());
             let mut values = ours.map(|(_, value)| *value);
@@ -126,6 +126,11 @@ impl Mapping {
             };
             Some((name.as_str(), chosen))
         })
+    }
+
+    /// Whether a cookie names the same row at any time.
+    pub(in crate::session) fn is_timeless(&self) -> bool {
+        !self.steps.contains(&Step::RailsSigned)
     }
 
     /// Whether of several cookies with one name none counts here, though one may for the application.
