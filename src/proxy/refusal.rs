@@ -250,9 +250,7 @@ impl Refusal {
                 title: "You are signed in twice",
                 sentence: "This browser is signed in here and in the application, as two different users, so it is not \
                            clear who you are.",
-                hint: Some(
-                    "Nothing is lost. Sign out of one of the two, and open this page again: the other one counts.",
-                ),
+                hint: Some("Nothing is lost. Sign out, and open this page again: whoever is signed in then counts."),
                 action: log_outs.next(),
                 others: log_outs.collect(),
                 ..ErrorPage::of(self.status(), context.request_id, name)
