@@ -72,6 +72,8 @@ pub struct Settings {
     pub rates: Rates,
     /// What pages call the site: nobody's password.
     pub site: Option<String>,
+    /// Names that users of applications have here by `user_map`: only an operator can give one to somebody.
+    pub promised: Vec<String>,
 }
 
 impl Default for Settings {
@@ -85,6 +87,7 @@ impl Default for Settings {
             least_failure_time: Duration::from_millis(400),
             rates: Rates::default(),
             site: None,
+            promised: Vec::new(),
         }
     }
 }

@@ -53,6 +53,10 @@ impl Accounts {
             address: origin.address,
         };
         drop(self.throttle.admit(&attempt).await?);
+        // Whoever had it would be told to applications as somebody who is signed in at one of them.
+        if self.settings.promised.iter().any(|name| name == user.username.as_str()) {
+            return Err(AccountError::Taken("the user name"));
+        }
         let password = Some(self.hasher.hash(new.password).await?);
         let event = Event {
             address: Some(origin.address),

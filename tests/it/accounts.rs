@@ -590,6 +590,29 @@ async fn who_registers_is_in_one_group_and_claims_an_address_only() {
     assert_eq!(added, 3);
 }
 
+/// Applications would be told of a stranger as of somebody whom one of them knows.
+#[tokio::test]
+async fn a_name_that_a_user_of_an_application_has_here_is_nobodys_to_choose() {
+    let promised = words(&["ann"]);
+    let fixture = fixture(Settings { promised, ..cheap() }).await;
+    let new = |username: &str| Registration {
+        username: username.to_owned(),
+        email: None,
+        name: None,
+        password: secret("several new words"),
+    };
+    for name in ["ann", " ann "] {
+        let refused = fixture.accounts.register(new(name), HERE).await;
+        assert!(
+            matches!(refused, Err(AccountError::Taken("the user name"))),
+            "{refused:?}"
+        );
+    }
+    assert!(fixture.accounts.register(new("anna"), HERE).await.is_ok());
+    // An operator can give it.
+    fixture.add("ann").await;
+}
+
 #[tokio::test]
 async fn nobody_is_called_like_an_actor_of_the_log() {
     let fixture = fixture(cheap()).await;

@@ -103,6 +103,7 @@ pub(super) fn config(root: &Section, folder: &Path, findings: &mut Findings) -> 
         account: account::Settings {
             rates: state::rates(&draft),
             site: portal.text("name").map(str::to_owned),
+            promised: sources::promised_names(&session.sources),
             ..account::Settings::default()
         },
         data_dir,

@@ -10,6 +10,7 @@ use crate::config::suggest;
 use crate::config::tree::Node;
 use crate::config::tree::Section;
 use crate::config::tree::Value;
+use crate::model::Username;
 use crate::session::Accepted;
 use crate::session::Condition;
 use crate::session::Mapping;
@@ -279,6 +280,13 @@ fn payload_paths(mapping: &Mapping) -> Option<Vec<Vec<String>>> {
         }
     }
     Some(paths)
+}
+
+/// The names that users of applications have here, as users of ours are called.
+pub(super) fn promised_names(sources: &[SourceSettings]) -> Vec<String> {
+    let names = sources.iter().flat_map(|source| source.user_map.values());
+    let canonical = names.filter_map(|name| Username::parse(name).ok());
+    canonical.map(|name| name.to_string()).collect()
 }
 
 /// Whose sessions a route accepts.
