@@ -332,6 +332,15 @@ fn tower_sessions() -> Mapping {
 mod tests {
     use super::*;
 
+    /// What a core keeps of a cookie must be true at any later time.
+    #[test]
+    fn only_a_cookie_with_an_end_of_its_own_names_its_row_for_a_time() {
+        for preset in Preset::ALL {
+            let has_end = preset == Preset::Rails8;
+            assert_eq!(preset.mapping().is_timeless(), !has_end, "{}", preset.word());
+        }
+    }
+
     #[test]
     fn no_preset_with_a_payload_guesses_the_user_but_where_the_library_itself_says_it() {
         for preset in Preset::ALL {
